@@ -1,0 +1,313 @@
+//! An entrypoint with every default filled in, and the revision of its pod template.
+//!
+//! The operator renders a Deployment from [`Template`]; the activator reads the rest. Both start from [`resolve`], so they cannot
+//! disagree about a default.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, ResourceRequirements};
+use serde::Serialize;
+
+use crate::{
+    function::{
+        EntrypointFields, EntrypointSpec, FunctionSpec, LimitsSpec, PathMatch, ScaleSpec,
+        TimeoutsSpec,
+    },
+    names,
+    pod::PodFields,
+    values,
+};
+
+/// Counts changes in how a [`Template`] becomes a pod. It is part of every revision.
+pub const RENDERER: u32 = 1;
+
+/// An entrypoint with nothing left to default.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entrypoint {
+    /// Name, unique in the function.
+    pub name: String,
+    /// Path that is routed here.
+    pub path: String,
+    /// How the path is compared.
+    pub path_match: PathMatch,
+    /// What the pod is made from. A change makes a new revision; a change of anything else rolls nothing.
+    pub template: Template,
+    /// How many instances there are.
+    pub scale: Scale,
+    /// How much may wait.
+    pub limits: Limits,
+    /// How long each wait may last.
+    pub timeouts: Timeouts,
+}
+
+/// What a user wrote about the pod of an entrypoint.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Template {
+    /// Container image.
+    pub image: String,
+    /// Replaces the image's entry point.
+    pub command: Option<Vec<String>>,
+    /// Arguments.
+    pub args: Option<Vec<String>>,
+    /// Working directory.
+    pub working_dir: Option<String>,
+    /// Environment of the user; the platform's comes on top.
+    pub env: Vec<EnvVar>,
+    /// Environment from ConfigMaps and Secrets.
+    pub env_from: Vec<EnvFromSource>,
+    /// The port to listen on.
+    pub port: i32,
+    /// Requests and limits.
+    pub resources: Option<ResourceRequirements>,
+    /// Fields of the pod.
+    pub pod: PodFields,
+}
+
+/// How many instances there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scale {
+    /// Instances that stay without demand.
+    pub min: u32,
+    /// The most instances; at least `min` and 1.
+    pub max: u32,
+    /// Invocations at once in one instance; at least 1.
+    pub concurrency: u32,
+    /// An instance unused this long goes.
+    pub idle_after: Duration,
+}
+
+/// How much may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Invocations that may wait for a slot.
+    pub queue: usize,
+    /// Largest request body in bytes.
+    pub request_bytes: u64,
+}
+
+/// How long each wait may last; `None` is for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a slot while some instance serves.
+    pub queue: Option<Duration>,
+    /// For an instance to accept.
+    pub boot: Option<Duration>,
+    /// For the head of the answer.
+    pub first_byte: Option<Duration>,
+    /// Between pieces of the answer's body.
+    pub idle: Option<Duration>,
+    /// Of the whole invocation.
+    pub duration: Option<Duration>,
+}
+
+/// A manifest that breaks a rule which the CustomResourceDefinition cannot state. The message names the field and what to do.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("spec.{field}: {problem}")]
+pub struct InvalidSpec {
+    /// Path of the field below `spec`.
+    pub field: String,
+    /// What is wrong and what to do.
+    pub problem: String,
+}
+
+/// Every entrypoint of a function, in the order of the manifest.
+///
+/// # Errors
+/// The first rule that the manifest breaks.
+pub fn resolve(spec: &FunctionSpec) -> Result<Vec<Entrypoint>, InvalidSpec> {
+    spec.entrypoints
+        .iter()
+        .map(|entrypoint| resolve_one(spec, entrypoint))
+        .collect()
+}
+
+fn resolve_one(spec: &FunctionSpec, own: &EntrypointSpec) -> Result<Entrypoint, InvalidSpec> {
+    let invalid = |field: &str, problem: String| InvalidSpec {
+        field: format!("entrypoints[{}].{field}", own.name),
+        problem,
+    };
+    let EntrypointFields {
+        command,
+        args,
+        working_dir,
+        env,
+        env_from,
+        port,
+        resources,
+        scale,
+        limits,
+        timeouts,
+        pod,
+    } = own.fields.clone();
+    let base = spec.defaults.clone();
+
+    let image = own.image.clone().or_else(|| spec.image.clone());
+    let image = image.ok_or_else(|| invalid("image", "set it, or set spec.image".to_owned()))?;
+    let env = merged_env(base.env, env);
+    if let Some(reserved) = env
+        .iter()
+        .find(|e| names::RESERVED_ENV.contains(&e.name.as_str()))
+    {
+        let problem = format!(
+            "{} is set by Thaw; remove it{}",
+            reserved.name,
+            instead_of(&reserved.name)
+        );
+        return Err(invalid("env", problem));
+    }
+    let scale = resolve_scale(scale.unwrap_or_default(), base.scale.unwrap_or_default());
+    if scale.min > scale.max {
+        let problem = format!(
+            "min {} is larger than max {} after spec.defaults is filled in",
+            scale.min, scale.max
+        );
+        return Err(invalid("scale", problem));
+    }
+    let pod = pod.unwrap_or_default().over(base.pod.unwrap_or_default());
+    if let Some(mount) = unknown_mount(&pod) {
+        return Err(invalid(
+            "pod.volumeMounts",
+            format!("no volume is named {mount:?}; add it to pod.volumes"),
+        ));
+    }
+
+    Ok(Entrypoint {
+        name: own.name.clone(),
+        path: own.path.clone(),
+        path_match: own.path_match.unwrap_or_default(),
+        template: Template {
+            image,
+            command: command.or(base.command),
+            args: args.or(base.args),
+            working_dir: working_dir.or(base.working_dir),
+            env,
+            env_from: if env_from.is_empty() {
+                base.env_from
+            } else {
+                env_from
+            },
+            port: port.or(base.port).unwrap_or(8080),
+            resources: merged_resources(base.resources, resources),
+            pod,
+        },
+        scale,
+        limits: resolve_limits(limits.unwrap_or_default(), base.limits.unwrap_or_default()),
+        timeouts: resolve_timeouts(
+            timeouts.unwrap_or_default(),
+            base.timeouts.unwrap_or_default(),
+        ),
+    })
+}
+
+impl Template {
+    /// Name of this immutable template: a hash of what the user wrote, whose it is, and how it is rendered.
+    pub fn revision(&self, function: &str, entrypoint: &str) -> String {
+        let identity = (RENDERER, function, entrypoint, self);
+        let bytes =
+            serde_json::to_vec(&identity).expect("a template is plain data with string keys");
+        names::hash(&bytes, 10)
+    }
+}
+
+fn instead_of(name: &str) -> &'static str {
+    if name == "PORT" { " and set port" } else { "" }
+}
+
+fn merged_env(base: Vec<EnvVar>, own: Vec<EnvVar>) -> Vec<EnvVar> {
+    let mut all: Vec<EnvVar> = base
+        .into_iter()
+        .filter(|b| own.iter().all(|o| o.name != b.name))
+        .collect();
+    all.extend(own);
+    all
+}
+
+fn merged_resources(
+    base: Option<ResourceRequirements>,
+    own: Option<ResourceRequirements>,
+) -> Option<ResourceRequirements> {
+    let (Some(base), Some(own)) = (&base, &own) else {
+        return own.or(base);
+    };
+    let merge = |base: &Option<_>, own: &Option<_>| match (base, own) {
+        (Some(base), Some(own)) => Some(crate::function::merged(base, own)),
+        _ => own.clone().or_else(|| base.clone()),
+    };
+    Some(ResourceRequirements {
+        claims: own.claims.clone().or_else(|| base.claims.clone()),
+        limits: merge(&base.limits, &own.limits),
+        requests: merge(&base.requests, &own.requests),
+    })
+}
+
+fn resolve_scale(own: ScaleSpec, base: ScaleSpec) -> Scale {
+    let ScaleSpec {
+        min,
+        max,
+        concurrency,
+        idle_after,
+    } = own;
+    let count = |own: Option<i32>, base: Option<i32>, default: u32, least: u32| {
+        own.or(base)
+            .map_or(default, |n| u32::try_from(n).unwrap_or(0))
+            .max(least)
+    };
+    Scale {
+        min: count(min, base.min, 0, 0),
+        max: count(max, base.max, 100, 1),
+        concurrency: count(concurrency, base.concurrency, 1, 1),
+        idle_after: idle_after
+            .or(base.idle_after)
+            .map_or(Duration::from_secs(60), values::Duration::get),
+    }
+}
+
+fn resolve_limits(own: LimitsSpec, base: LimitsSpec) -> Limits {
+    let LimitsSpec {
+        queue,
+        request_bytes,
+    } = own;
+    Limits {
+        queue: queue
+            .or(base.queue)
+            .map_or(1000, |n| usize::try_from(n).unwrap_or(0)),
+        request_bytes: request_bytes
+            .or(base.request_bytes)
+            .map_or(100 << 20, |bytes| bytes.0),
+    }
+}
+
+fn resolve_timeouts(own: TimeoutsSpec, base: TimeoutsSpec) -> Timeouts {
+    let TimeoutsSpec {
+        queue,
+        boot,
+        first_byte,
+        idle,
+        duration,
+    } = own;
+    let limit = |own: Option<values::Duration>, base: Option<values::Duration>, default: u64| {
+        let limit = own
+            .or(base)
+            .map_or(Duration::from_secs(default), values::Duration::get);
+        (!limit.is_zero()).then_some(limit)
+    };
+    Timeouts {
+        queue: limit(queue, base.queue, 30),
+        boot: limit(boot, base.boot, 60),
+        first_byte: limit(first_byte, base.first_byte, 60),
+        idle: limit(idle, base.idle, 300),
+        duration: limit(duration, base.duration, 300),
+    }
+}
+
+fn unknown_mount(pod: &PodFields) -> Option<&str> {
+    let volumes = pod.volumes.as_deref().unwrap_or_default();
+    let mounts = pod.volume_mounts.as_deref().unwrap_or_default();
+    let unknown = mounts
+        .iter()
+        .find(|mount| volumes.iter().all(|volume| volume.name != mount.name));
+    unknown.map(|mount| mount.name.as_str())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,255 @@
+//! The `Function` resource: what a user writes.
+//!
+//! Every field is optional unless its documentation says otherwise. Defaults are filled in by [`crate::entrypoint`] and not by the
+//! API server, so that `spec.defaults` can stand between an entrypoint's own value and Thaw's.
+
+// The schema derive repeats each type inside a private scope, where `pub` reaches nothing.
+#![allow(unreachable_pub)]
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, ResourceRequirements};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    pod::PodFields,
+    status::FunctionStatus,
+    values::{Bytes, Duration},
+};
+
+/// Serverless function: entrypoints (URL paths), each its own isolated deployment that goes to zero.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "thaw.dev",
+    version = "v1alpha1",
+    kind = "Function",
+    namespaced,
+    shortname = "fn",
+    category = "all",
+    category = "thaw",
+    status = "FunctionStatus",
+    derive = "PartialEq",
+    doc = "Serverless function: entrypoints (URL paths), each its own isolated deployment that goes to zero.",
+    printcolumn(name = "URL", type_ = "string", json_path = ".status.url"),
+    printcolumn(
+        name = "READY",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
+    printcolumn(
+        name = "REASON",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
+    ),
+    printcolumn(name = "INSTANCES", type_ = "integer", json_path = ".status.instances"),
+    printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$') && !self.metadata.name.contains('--')")
+        .message("metadata.name: use at most 63 lower-case letters, digits and single dashes, starting with a letter: it becomes part of a host name")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.image) || self.entrypoints.all(e, has(e.image))")
+        .message("image: set spec.image, or an image on every entrypoint"),
+    validation = Rule::new("self.entrypoints.all(e, self.entrypoints.exists_one(f, f.path == e.path))")
+        .message("entrypoints: two entrypoints have the same path; give each its own")
+)]
+pub struct FunctionSpec {
+    /// Container image of every entrypoint that names none itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
+
+    /// Values for every entrypoint. An entrypoint's own value wins; maps, and `env` by name, are merged.
+    #[serde(default, skip_serializing_if = "EntrypointFields::is_empty")]
+    pub defaults: EntrypointFields,
+
+    /// The paths of the function, each with its own deployment. Required, 1 to 100; names and paths are unique.
+    #[schemars(
+        length(min = 1, max = 100),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub entrypoints: Vec<EntrypointSpec>,
+}
+
+/// One path of a function and what answers it.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EntrypointSpec {
+    /// A DNS label, unique in the function. Required.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$')")
+        .message("name: use lower-case letters, digits and dashes, starting with a letter and ending with a letter or digit"))]
+    pub name: String,
+
+    /// The path that this entrypoint answers: this one and everything below it, by whole segments. Required.
+    #[schemars(length(max = 255))]
+    #[x_kube(
+        validation = Rule::new("self.startsWith('/')").message("path: start with a slash, as in /api/orders"),
+        validation = Rule::new("self == '/' || !self.endsWith('/')").message("path: leave out the slash at the end; everything below the path belongs to it"),
+        validation = Rule::new("!self.contains('//')").message("path: leave out the empty segment (//)"),
+        validation = Rule::new("!self.matches('(^|/)[.][.]?(/|$)')").message("path: leave out the segments . and .. ; write the path that clients will see"),
+        validation = Rule::new("self.matches('^[A-Za-z0-9/._~!$&()*+,;=:@-]*$')").message("path: use letters, digits and -._~!$&()*+,;=:@ only, without percent-encoding, query or fragment")
+    )]
+    pub path: String,
+
+    /// `Prefix` (the default) or `Exact`. The longest path wins.
+    #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
+    pub path_match: Option<PathMatch>,
+
+    /// Image of this entrypoint: only its code is fetched and booted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
+
+    /// The fields that `spec.defaults` has too.
+    #[serde(flatten)]
+    pub fields: EntrypointFields,
+}
+
+/// How an entrypoint's path is compared with that of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PathMatch {
+    /// The path and everything below it.
+    #[default]
+    Prefix,
+    /// The path alone.
+    Exact,
+}
+
+/// The fields that an entrypoint and `spec.defaults` share.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EntrypointFields {
+    /// Replaces the image's entry point.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 100))]
+    pub command: Option<Vec<String>>,
+
+    /// Arguments of the command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 100))]
+    pub args: Option<Vec<String>>,
+
+    /// Working directory of the command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub working_dir: Option<String>,
+
+    /// Environment variables, as in a Pod. PORT, K_SERVICE, K_REVISION, K_CONFIGURATION and THAW_* are set by the platform.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 200))]
+    pub env: Vec<EnvVar>,
+
+    /// Environment variables from ConfigMaps and Secrets, as in a Pod.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    pub env_from: Vec<EnvFromSource>,
+
+    /// The port that the container is told to listen on, as `$PORT`. Default 8080.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<i32>,
+
+    /// Requests and limits of the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+
+    /// How many instances there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<ScaleSpec>,
+
+    /// How much may wait and how large a request may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitsSpec>,
+
+    /// How long each wait may last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<TimeoutsSpec>,
+
+    /// Fields of the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodFields>,
+}
+
+impl EntrypointFields {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How many instances an entrypoint has: `clamp(min, ceil(demand / concurrency), max)`.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.min) || !has(self.max) || self.min <= self.max")
+    .message("scale: min is larger than max; lower min or raise max"))]
+pub struct ScaleSpec {
+    /// Instances that stay without demand. Default 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 10000))]
+    pub min: Option<i32>,
+
+    /// The most instances. Default 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10000))]
+    pub max: Option<i32>,
+
+    /// Invocations at once in one instance. Default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub concurrency: Option<i32>,
+
+    /// An instance unused this long goes. Default 60s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_after: Option<Duration>,
+}
+
+/// How much may wait and how large a request may be.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LimitsSpec {
+    /// Invocations that may wait for a slot; more are answered `QueueFull`. Default 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100000))]
+    pub queue: Option<i32>,
+
+    /// Largest request body; a larger one is answered `RequestTooLarge`. Default 100Mi.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_bytes: Option<Bytes>,
+}
+
+/// How long each wait may last. `0s` means no limit. A boot never counts against the others.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TimeoutsSpec {
+    /// For a slot, while some instance of the entrypoint serves. Default 30s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Duration>,
+
+    /// For an instance to accept its first connection, and for a request while no instance serves. Default 60s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<Duration>,
+
+    /// From the request's last byte sent to the answer's head. Default 60s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_byte: Option<Duration>,
+
+    /// Between two pieces of the answer's body. Default 300s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<Duration>,
+
+    /// Of the whole invocation. Default 300s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<Duration>,
+}
+
+/// Maps are merged by key; `winner` wins.
+pub(crate) fn merged<V: Clone>(
+    base: &BTreeMap<String, V>,
+    winner: &BTreeMap<String, V>,
+) -> BTreeMap<String, V> {
+    let mut all = base.clone();
+    all.extend(winner.clone());
+    all
+}

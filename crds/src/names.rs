@@ -1,0 +1,115 @@
+//! Names, labels and annotations of everything Thaw makes. Nothing else in the code base spells one.
+
+use sha2::{Digest, Sha256};
+
+use crate::function::Function;
+
+/// Field manager of what the operator applies.
+pub const OPERATOR: &str = "thaw-operator";
+/// Field manager of the one write that creates a Deployment with `replicas: 0`. It is not [`OPERATOR`], because a later apply
+/// that no longer names `replicas` would reset it to 1.
+pub const CREATOR: &str = "thaw-operator-create";
+/// Field manager of what the activator writes.
+pub const ACTIVATOR: &str = "thaw-activator";
+
+/// Label: name of the Function.
+pub const FUNCTION: &str = "thaw.dev/function";
+/// Label: name of the entrypoint.
+pub const ENTRYPOINT: &str = "thaw.dev/entrypoint";
+/// Label: revision of the entrypoint.
+pub const REVISION: &str = "thaw.dev/revision";
+/// Label that every child carries, with the value [`THAW`].
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Value of [`MANAGED_BY`].
+pub const THAW: &str = "thaw";
+/// Selects every child.
+pub const CHILDREN: &str = "app.kubernetes.io/managed-by=thaw";
+
+/// Pod annotation: the activator replica that is finishing invocations on this instance after it stopped being the owner.
+pub const HELD_BY: &str = "thaw.dev/held-by";
+/// Pod annotation, Kubernetes' own: the ReplicaSet deletes the lowest first.
+pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+
+/// Name of the one container of an instance.
+pub const CONTAINER: &str = "function";
+
+/// Environment variables that the platform sets and a user may not.
+pub const RESERVED_ENV: [&str; 7] = [
+    "PORT",
+    "K_SERVICE",
+    "K_REVISION",
+    "K_CONFIGURATION",
+    "THAW_FUNCTION",
+    "THAW_ENTRYPOINT",
+    "THAW_NAMESPACE",
+];
+
+/// Longest DNS label (RFC 1035 §2.3.4) and label value of Kubernetes.
+const LABEL: usize = 63;
+
+/// Name of the Deployment of one entrypoint revision.
+pub fn deployment(function: &str, entrypoint: &str, revision: &str) -> String {
+    shorten(&format!("{function}-{entrypoint}-{revision}"), 253)
+}
+
+/// The host under which a function is always reached. The label before the domain is unambiguous because a Function's name may
+/// not hold `--`, and one over 63 characters is cut and ends in a hash of the whole.
+pub fn default_host(function: &str, namespace: &str, domain: &str) -> String {
+    let label = shorten(&format!("{function}--{namespace}"), LABEL);
+    format!("{label}.{domain}").to_ascii_lowercase()
+}
+
+/// Labels of every child of a Function, without those of an entrypoint.
+pub fn function_labels(function: &Function) -> [(&'static str, String); 4] {
+    let name = function.metadata.name.clone().unwrap_or_default();
+    [
+        ("app.kubernetes.io/name", name.clone()),
+        ("app.kubernetes.io/instance", name.clone()),
+        (MANAGED_BY, THAW.to_owned()),
+        (FUNCTION, name),
+    ]
+}
+
+/// Labels that a child of an entrypoint has besides [`function_labels`].
+pub fn entrypoint_labels(entrypoint: &str, revision: &str) -> [(&'static str, String); 3] {
+    [
+        ("app.kubernetes.io/component", entrypoint.to_owned()),
+        (ENTRYPOINT, entrypoint.to_owned()),
+        (REVISION, revision.to_owned()),
+    ]
+}
+
+/// The first `length` hexadecimal digits of the SHA-256 of `bytes`.
+pub(crate) fn hash(bytes: &[u8], length: usize) -> String {
+    let digest = Sha256::digest(bytes);
+    let mut hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    hex.truncate(length);
+    hex
+}
+
+fn shorten(name: &str, longest: usize) -> String {
+    if name.len() <= longest {
+        return name.to_owned();
+    }
+    let kept = name[..longest - 9].trim_end_matches('-');
+    format!("{kept}-{}", hash(name.as_bytes(), 8))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_host_label_is_cut_and_stays_unique() {
+        let host = |namespace: &str| default_host(&"f".repeat(40), namespace, "example.com");
+        let (a, b) = (host(&"n".repeat(40)), host(&"n".repeat(41)));
+        assert_ne!(a, b);
+        for host in [a, b] {
+            assert_eq!(host.split('.').next().map(str::len), Some(63));
+        }
+        assert_eq!(
+            default_host("shop", "prod", "example.com"),
+            "shop--prod.example.com"
+        );
+    }
+}

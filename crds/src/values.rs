@@ -1,0 +1,123 @@
+//! Durations and sizes as Kubernetes writes them.
+
+use std::{borrow::Cow, fmt};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+/// A length of time: `100ms`, `30s`, `1m30s`. Never negative. Where a setting says so, `0s` means *none*.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Duration(kube::core::Duration);
+
+impl Duration {
+    /// The standard library's form. A negative value, which the schema refuses, counts as zero.
+    pub fn get(self) -> std::time::Duration {
+        if self.0.is_negative() {
+            std::time::Duration::ZERO
+        } else {
+            self.0.into()
+        }
+    }
+}
+
+impl From<std::time::Duration> for Duration {
+    fn from(duration: std::time::Duration) -> Self {
+        Self(duration.into())
+    }
+}
+
+impl fmt::Debug for Duration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl JsonSchema for Duration {
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "maxLength": 32,
+            "x-kubernetes-validations": [{
+                "rule": r"self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$')",
+                "message": "write a duration as a number with a unit (ms, s, m, h), such as 100ms, 30s or 1m30s",
+            }],
+        })
+    }
+}
+
+/// A number of bytes as a Kubernetes quantity: `64Ki`, `100Mi`, `1G`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes(pub u64);
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let parsed: bytesize::ByteSize = text.parse().map_err(serde::de::Error::custom)?;
+        Ok(Self(parsed.as_u64()))
+    }
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        const UNITS: [(&str, u32); 3] = [("Gi", 30), ("Mi", 20), ("Ki", 10)];
+        let exact = |shift: &u32| self.0 != 0 && self.0.trailing_zeros() >= *shift;
+        match UNITS.iter().find(|(_, shift)| exact(shift)) {
+            Some((unit, shift)) => {
+                serializer.collect_str(&format_args!("{}{unit}", self.0 >> shift))
+            }
+            None => serializer.collect_str(&self.0),
+        }
+    }
+}
+
+impl JsonSchema for Bytes {
+    fn schema_name() -> Cow<'static, str> {
+        "Bytes".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "maxLength": 20,
+            "x-kubernetes-validations": [{
+                "rule": "self.matches('^[0-9]+(Ki|Mi|Gi|k|M|G)?$')",
+                "message": "write a size as a whole number of bytes with an optional unit (Ki, Mi, Gi, k, M, G), such as 100Mi",
+            }],
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_and_written_as_kubernetes_does() {
+        let read = |text: &str| serde_json::from_value::<Duration>(text.into()).map(Duration::get);
+        assert_eq!(
+            read("100ms").unwrap(),
+            std::time::Duration::from_millis(100)
+        );
+        assert_eq!(read("1m30s").unwrap(), std::time::Duration::from_secs(90));
+        assert_eq!(read("-5s").unwrap(), std::time::Duration::ZERO);
+        assert!(read("soon").is_err());
+        assert!(read("30").is_err());
+    }
+
+    #[test]
+    fn sizes_are_read_and_written_as_quantities() {
+        let read = |text: &str| serde_json::from_value::<Bytes>(text.into()).unwrap().0;
+        assert_eq!(read("100Mi"), 100 << 20);
+        assert_eq!(read("64Ki"), 64 << 10);
+        assert_eq!(read("1G"), 1_000_000_000);
+        assert_eq!(read("17"), 17);
+        assert_eq!(serde_json::to_value(Bytes(100 << 20)).unwrap(), "100Mi");
+        assert_eq!(serde_json::to_value(Bytes(1000)).unwrap(), "1000");
+        assert_eq!(serde_json::to_value(Bytes(0)).unwrap(), "0");
+    }
+}

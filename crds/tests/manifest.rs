@@ -1,0 +1,107 @@
+//! The committed CustomResourceDefinition and its rules.
+
+use crds::Function;
+
+#[test]
+fn the_committed_files_are_what_the_types_print() {
+    for copy in ["function.yaml", "../charts/thaw/files/function.yaml"] {
+        let path = format!("{}/{copy}", env!("CARGO_MANIFEST_DIR"));
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            committed == crds::manifest(),
+            "{copy} is stale: run `cargo run -p crds -- --write`"
+        );
+    }
+}
+
+/// Violations that the API server would report for a spec in YAML.
+fn violations(name: &str, spec: &str) -> String {
+    let mut function = Function::new(name, serde_yaml::from_str(spec).unwrap());
+    function.metadata.namespace = Some("default".to_owned());
+    kube::core::cel::validate_cel(&function)
+        .err()
+        .map(|errors| errors.to_string())
+        .unwrap_or_default()
+}
+
+#[test]
+fn a_good_manifest_breaks_no_rule() {
+    let spec = "{image: a, entrypoints: [{name: home, path: /}, {name: orders, path: /api/orders-v1.2~x, match: Exact,
+                 scale: {min: 1, max: 1}, timeouts: {queue: 1m30s, boot: 100ms}, limits: {requestBytes: 1Gi},
+                 pod: {labels: {team: x}, containerSecurityContext: {capabilities: {add: [NET_BIND_SERVICE]}}}}]}";
+    assert_eq!(violations("shop", spec), "");
+}
+
+#[test]
+fn each_rule_refuses_what_it_is_for() {
+    let entrypoint =
+        |fields: &str| format!("{{image: a, entrypoints: [{{name: web, path: /, {fields}}}]}}");
+    let path = |path: &str| format!("{{image: a, entrypoints: [{{name: web, path: '{path}'}}]}}");
+    let cases = [
+        ("a--b", entrypoint(""), "metadata.name"),
+        ("a.b", entrypoint(""), "metadata.name"),
+        (
+            "shop",
+            "{entrypoints: [{name: web, path: /}]}".to_owned(),
+            "set spec.image",
+        ),
+        (
+            "shop",
+            "{image: a, entrypoints: [{name: a, path: /x}, {name: b, path: /x}]}".to_owned(),
+            "same path",
+        ),
+        ("shop", path("api"), "start with a slash"),
+        ("shop", path("/api/"), "slash at the end"),
+        ("shop", path("/a//b"), "empty segment"),
+        ("shop", path("/a/../b"), "segments . and .."),
+        ("shop", path("/a%2fb"), "percent-encoding"),
+        ("shop", path("/a?b"), "percent-encoding"),
+        (
+            "shop",
+            entrypoint("scale: {min: 3, max: 2}"),
+            "min is larger than max",
+        ),
+        (
+            "shop",
+            entrypoint("timeouts: {boot: -5s}"),
+            "write a duration",
+        ),
+        (
+            "shop",
+            entrypoint("pod: {volumes: [{name: v, hostPath: {path: /}}]}"),
+            "hostPath",
+        ),
+        (
+            "shop",
+            entrypoint("pod: {containerSecurityContext: {privileged: true}}"),
+            "privileged",
+        ),
+        (
+            "shop",
+            entrypoint("pod: {containerSecurityContext: {allowPrivilegeEscalation: true}}"),
+            "PrivilegeEscalation",
+        ),
+        (
+            "shop",
+            entrypoint("pod: {containerSecurityContext: {capabilities: {add: [SYS_ADMIN]}}}"),
+            "NET_BIND_SERVICE",
+        ),
+        (
+            "shop",
+            entrypoint("pod: {labels: {thaw.dev/function: x}}"),
+            "pod.labels",
+        ),
+        (
+            "shop",
+            entrypoint("pod: {annotations: {thaw.dev/held-by: x}}"),
+            "pod.annotations",
+        ),
+    ];
+    for (name, spec, expected) in cases {
+        let found = violations(name, &spec);
+        assert!(
+            found.contains(expected),
+            "{name} {spec}: expected {expected:?} in {found:?}"
+        );
+    }
+}
