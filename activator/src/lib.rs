@@ -1,1 +1,2 @@
-//! Placeholder.
+//! The data plane.
+pub mod engine;

@@ -47,6 +47,11 @@ pub const RESERVED_ENV: [&str; 7] = [
 /// Longest DNS label (RFC 1035 §2.3.4) and label value of Kubernetes.
 const LABEL: usize = 63;
 
+/// What an entrypoint calls itself towards its own code (`K_SERVICE`), whatever its revision.
+pub fn service(function: &str, entrypoint: &str) -> String {
+    format!("{function}-{entrypoint}")
+}
+
 /// Name of the Deployment of one entrypoint revision.
 pub fn deployment(function: &str, entrypoint: &str, revision: &str) -> String {
     shorten(&format!("{function}-{entrypoint}-{revision}"), 253)

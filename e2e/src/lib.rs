@@ -1,1 +1,26 @@
-//! Placeholder.
+//! What the stories in `tests/` and the benchmarks stand on.
+//!
+//! In reading order:
+//! - [`story`]: one story in its own namespace, and what is printed when it goes wrong
+//! - [`namespace`]: applying manifests, calling functions and reading objects there
+//! - [`ingress`]: HTTP requests to the ingress controller
+//! - [`load`]: requests that go on while something else happens
+//! - [`wait`]: waiting for something with a deadline
+//! - [`chronicle`]: everything that pods of a namespace went through
+//! - [`platform`]: Thaw itself: its pods, metrics and Helm release
+//! - [`program`]: running `kubectl`, `helm` and others
+
+pub mod chronicle;
+pub mod ingress;
+pub mod load;
+pub mod namespace;
+pub mod platform;
+pub mod program;
+pub mod story;
+pub mod wait;
+
+pub use chronicle::Chronicle;
+pub use ingress::Answer;
+pub use namespace::Namespace;
+pub use story::story;
+pub use wait::until;

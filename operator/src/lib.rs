@@ -1,1 +1,33 @@
-//! Placeholder.
+//! Function → Deployments and status.
+//!
+//! In reading order:
+//! - [`reconcile`]: observe → decide → apply → report, for one Function
+//! - [`observe`]: what there is, from caches
+//! - [`desired`]: what there should be (pure)
+//! - [`apply`]: makes the cluster so
+//! - [`report`]: gathers the facts, writes status and Events
+//! - [`status`]: what to tell about it (pure)
+//! - [`events`]: what to tell a person (pure)
+//! - [`controller`]: what is watched, when a Function is reconciled, retries
+//! - [`memory`]: what the caches cannot know yet
+//! - [`leader`]: one operator at a time
+//! - [`run`]: stands by, leads, stops
+//! - [`admin`], [`metrics`], [`settings`]: around it
+
+pub mod admin;
+pub mod apply;
+pub mod controller;
+pub mod desired;
+pub mod events;
+pub mod leader;
+pub mod memory;
+pub mod metrics;
+pub mod observe;
+pub mod reconcile;
+pub mod report;
+pub mod run;
+pub mod settings;
+pub mod status;
+
+#[cfg(test)]
+mod double;

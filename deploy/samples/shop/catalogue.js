@@ -23,7 +23,7 @@ const card = ({ id, name, about, cents }) => `
         <h2>${escape(name)}</h2>
         <p>${escape(about)}</p>
         <form method="post" action="/api/orders">
-          <b>€ ${(cents / 100).toFixed(2)}</b>
+          <b>€${(cents / 100).toFixed(2)}</b>
           <input type="hidden" name="product" value="${id}">
           <input type="number" name="quantity" value="1" min="1" max="20" aria-label="How many">
           <button>Order</button>

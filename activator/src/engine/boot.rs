@@ -1,0 +1,256 @@
+//! From asking for an instance to its first accepted connection, or to a failure.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{
+    BootFailure, BootReport, Engine, Instance, InstanceId, Refusal, Role, State, Takeover,
+};
+
+/// Wait after the first failed boot; doubled after each further one.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// The longest wait between two boots.
+const LAST_RETRY: Duration = Duration::from_secs(30);
+
+/// Failed boots in a row.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    failures: u32,
+    until: Option<Instant>,
+    last: BootFailure,
+}
+
+impl Backoff {
+    /// When the next boot may start, if that is not now.
+    pub(super) fn retry_at(&self, now: Instant) -> Option<Instant> {
+        self.until.filter(|until| *until > now)
+    }
+
+    fn failed(&mut self, failure: BootFailure, now: Instant) {
+        // Instances that fail together are one failure.
+        if self.retry_at(now).is_none() {
+            let wait = FIRST_RETRY
+                .saturating_mul(1 << self.failures.min(5))
+                .min(LAST_RETRY);
+            self.failures += 1;
+            self.until = Some(now + wait);
+        }
+        self.last = failure;
+    }
+}
+
+impl Engine {
+    /// A pod was seen. `held` says that another replica is using it.
+    pub fn seen(&mut self, id: InstanceId, held: bool, now: Instant) -> super::Effects {
+        if self.role != Role::Leaving && !self.knows(id) {
+            let since = self.asked.pop_front();
+            // Made while `replicas` is being lowered below it: on its way out already.
+            let surplus = since.is_none()
+                && self
+                    .writing
+                    .is_some_and(|replicas| replicas <= self.written());
+            let state = if surplus {
+                State::Retiring
+            } else {
+                State::Unowned
+            };
+            self.instances.insert(
+                id,
+                Instance {
+                    state,
+                    running: 0,
+                    last_use: 0,
+                    used_at: now,
+                    marking: 0,
+                    held,
+                },
+            );
+            match (self.role, since) {
+                (Role::Owner, Some(since)) => self.boot(id, since),
+                // Nobody here asked for it: the ReplicaSet replaced a pod, or a person scaled.
+                (Role::Owner, None) if !surplus => self.adopt(id, Takeover::Released, now),
+                _ => {}
+            }
+        }
+        self.settle(now)
+    }
+
+    /// Another replica began or ended its use of the instance.
+    pub fn hold(&mut self, id: InstanceId, held: bool, now: Instant) -> super::Effects {
+        if let Some(instance) = self.instances.get_mut(&id)
+            && std::mem::replace(&mut instance.held, held)
+            && !held
+            && matches!(instance.state, State::Suspect { .. })
+        {
+            self.boot(id, now);
+        }
+        self.settle(now)
+    }
+
+    /// The instance accepted a connection.
+    pub fn accepted(&mut self, id: InstanceId, now: Instant) -> super::Effects {
+        if let Some(instance) = self.instances.get_mut(&id)
+            && let State::Booting { since, .. } = instance.state
+        {
+            instance.state = State::Serving;
+            let took = now - since;
+            self.effects.boots.push(BootReport {
+                instance: Some(id),
+                took,
+                failure: None,
+                timed_out: false,
+            });
+            self.failures = Backoff::default();
+            self.set_free(id, now);
+        }
+        self.settle(now)
+    }
+
+    /// Kubernetes says what the instance waits for; not a failure yet.
+    pub fn waits_for(&mut self, id: InstanceId, what: BootFailure, now: Instant) -> super::Effects {
+        if let Some(Instance {
+            state: State::Booting { waits_for, .. },
+            ..
+        }) = self.instances.get_mut(&id)
+        {
+            *waits_for = Some(what);
+        }
+        self.settle(now)
+    }
+
+    /// The boot of the instance cannot succeed, or the container ended after it had served.
+    pub fn broke(&mut self, id: InstanceId, failure: BootFailure, now: Instant) -> super::Effects {
+        match self.instances.get(&id).map(|instance| &instance.state) {
+            Some(State::Booting { since, .. }) => {
+                let took = now - *since;
+                self.spend(id);
+                self.boot_failed(Some(id), took, failure, false, now);
+            }
+            Some(State::Serving | State::Suspect { .. }) => self.spend(id),
+            _ => {}
+        }
+        self.settle(now)
+    }
+
+    /// The cluster refuses to make the pods that were asked for: quota, admission.
+    pub fn creation_refused(&mut self, failure: BootFailure, now: Instant) -> super::Effects {
+        if let Some(asked) = self.asked.front().copied() {
+            self.asked.clear();
+            self.boot_failed(None, now - asked, failure, false, now);
+        }
+        self.settle(now)
+    }
+
+    pub(super) fn boot(&mut self, id: InstanceId, since: Instant) {
+        let instance = self
+            .instances
+            .get_mut(&id)
+            .expect("the caller looked it up");
+        instance.state = State::Booting {
+            since,
+            waits_for: None,
+        };
+        self.effects.dial.push(id);
+    }
+
+    pub(super) fn adopt(&mut self, id: InstanceId, takeover: Takeover, now: Instant) {
+        let Some(instance) = self.instances.get_mut(&id) else {
+            return;
+        };
+        if instance.held || takeover == Takeover::Lapsed {
+            instance.state = State::Suspect {
+                until: now + self.settings.suspect_for,
+            };
+        } else {
+            self.boot(id, now);
+        }
+    }
+
+    /// Gives up boots that take longer than `timeouts.boot`, and trusts suspects whose time is over.
+    pub(super) fn expire_boots(&mut self, now: Instant) {
+        let due = |state: &State| match (state, self.settings.boot_timeout) {
+            (State::Booting { since, .. }, Some(timeout)) => *since + timeout <= now,
+            (State::Suspect { until }, _) => *until <= now,
+            _ => false,
+        };
+        let due: Vec<_> = self.ids_in(due).collect();
+        for id in due {
+            if self
+                .instances
+                .get(&id)
+                .is_some_and(|i| matches!(i.state, State::Suspect { .. }))
+            {
+                self.boot(id, now);
+            } else {
+                let failure = self.what_booting_waits_for();
+                let took = self.settings.boot_timeout.unwrap_or_default();
+                self.spend(id);
+                self.boot_failed(Some(id), took, failure, true, now);
+            }
+        }
+        if let (Some(asked), Some(timeout)) =
+            (self.asked.front().copied(), self.settings.boot_timeout)
+            && asked + timeout <= now
+        {
+            let failure = self.what_booting_waits_for();
+            self.asked.retain(|asked| *asked + timeout > now);
+            self.boot_failed(None, timeout, failure, true, now);
+        }
+    }
+
+    /// What the oldest boot waits for, in Kubernetes' words where it has said something.
+    pub(super) fn what_booting_waits_for(&self) -> BootFailure {
+        let said = self
+            .instances
+            .values()
+            .find_map(|instance| match &instance.state {
+                State::Booting {
+                    waits_for: Some(waits_for),
+                    ..
+                } => Some(waits_for.clone()),
+                _ => None,
+            });
+        said.unwrap_or_else(|| {
+            let (reason, message) = if self.asked.is_empty() {
+                ("NotListening", "the instance runs but accepts no connection: listen on 0.0.0.0 at the port in $PORT")
+            } else {
+                ("NoPod", "Kubernetes has not made a pod for the instance")
+            };
+            BootFailure { reason: reason.to_owned(), message: message.to_owned() }
+        })
+    }
+
+    /// Why an arrival need not wait: the last boot failed a moment ago and nothing else can serve it.
+    pub(super) fn boot_refused(&self, now: Instant) -> Option<BootFailure> {
+        let refused =
+            self.role == Role::Owner && self.usable() == 0 && self.failures.retry_at(now).is_some();
+        refused.then(|| self.failures.last.clone())
+    }
+
+    fn boot_failed(
+        &mut self,
+        instance: Option<InstanceId>,
+        took: Duration,
+        failure: BootFailure,
+        timed_out: bool,
+        now: Instant,
+    ) {
+        self.failures.failed(failure.clone(), now);
+        self.effects.boots.push(BootReport {
+            instance,
+            took,
+            failure: Some(failure.clone()),
+            timed_out,
+        });
+        if self.usable() == 0 {
+            let refusal = if timed_out {
+                Refusal::BootTimeout(failure)
+            } else {
+                Refusal::BootFailed(failure)
+            };
+            let refused = self.queue.drain().map(|waiter| (waiter, refusal.clone()));
+            self.effects.refused.extend(refused);
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! How many instances there should be, and which ones go.
+
+use tokio::time::Instant;
+
+use super::{Effects, Engine, Instance, InstanceId, Role, Settings, State};
+
+/// `clamp(min, ceil(demand / concurrency), max)`: the law that a developer can predict with a pencil.
+pub(super) fn wanted(demand: u64, settings: &Settings) -> u32 {
+    let needed = demand.div_ceil(u64::from(settings.concurrency));
+    u32::try_from(needed)
+        .unwrap_or(u32::MAX)
+        .clamp(settings.min.min(settings.max), settings.max)
+}
+
+impl Engine {
+    /// The cluster's `replicas`, as a watch shows it. `None`: the Deployment does not exist.
+    pub fn observed(&mut self, replicas: Option<u32>, now: Instant) -> Effects {
+        if self.writing.is_none() {
+            self.replicas = replicas;
+        }
+        self.settle(now)
+    }
+
+    /// A write of `replicas` ended. `None`: the Deployment does not exist.
+    pub fn scaled(&mut self, replicas: Option<u32>, now: Instant) -> Effects {
+        self.writing = None;
+        self.replicas = replicas;
+        self.settle(now)
+    }
+
+    /// The deletion costs of these pods are written.
+    pub fn marked(&mut self, ids: &[InstanceId], now: Instant) -> Effects {
+        for id in ids {
+            if let Some(instance) = self.instances.get_mut(id)
+                && instance.state == State::Marking
+            {
+                instance.state = State::Retiring;
+            }
+        }
+        self.settle(now)
+    }
+
+    /// A pod is being deleted or is gone.
+    pub fn gone(&mut self, id: InstanceId, now: Instant) -> Effects {
+        let Some(instance) = self.forget(id) else {
+            return self.settle(now);
+        };
+        let retiring = self
+            .instances
+            .iter()
+            .filter(|(_, i)| i.state == State::Retiring);
+        let spared = retiring
+            .min_by_key(|(_, i)| (i.last_use == 0, i.marking))
+            .map(|(id, _)| *id);
+        let replaced = match (instance.state, spared) {
+            (State::Retiring, _) => false,
+            // The ReplicaSet deletes one less then: not the one with the highest cost.
+            (_, Some(spared)) => {
+                self.put_back(spared, now);
+                false
+            }
+            (_, None) => true,
+        };
+        // Somebody else deleted it: its ReplicaSet makes another.
+        if replaced
+            && self.role == Role::Owner
+            && self
+                .replicas
+                .is_some_and(|replicas| replicas > self.written())
+        {
+            self.asked.push_back(now);
+        }
+        self.settle(now)
+    }
+
+    /// What `replicas` must be for the cluster to have exactly the instances that this engine counts on or has not let go.
+    pub fn written(&self) -> u32 {
+        let kept = self
+            .instances
+            .values()
+            .filter(|instance| instance.state != State::Retiring)
+            .count();
+        u32::try_from(kept + self.asked.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Instances that serve or will: what demand is compared with.
+    pub(super) fn usable(&self) -> u32 {
+        let usable = self
+            .ids_in(|state| matches!(state, State::Booting { .. } | State::Serving))
+            .count();
+        u32::try_from(usable + self.asked.len()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn scale(&mut self, now: Instant) {
+        let demand = self.queue.len() as u64 + u64::from(self.running());
+        let wanted = wanted(demand, &self.settings);
+        self.ask(wanted, now);
+        self.retire(wanted, now);
+        let written = self.written();
+        if self.writing.is_none() && self.replicas.is_some_and(|replicas| replicas != written) {
+            self.writing = Some(written);
+            self.effects.scale = Some(written);
+        }
+    }
+
+    /// Asks for what is missing. Waits for a lowering to be written and its instances to be gone, since a ReplicaSet acts on the sum
+    /// alone.
+    fn ask(&mut self, wanted: u32, now: Instant) {
+        let lowering = self
+            .writing
+            .is_some_and(|replicas| Some(replicas) < self.replicas);
+        let leaving = self
+            .ids_in(|state| *state == State::Retiring)
+            .next()
+            .is_some();
+        if lowering || leaving || self.failures.retry_at(now).is_some() {
+            return;
+        }
+        for _ in self.usable()..wanted {
+            self.asked.push_back(now);
+        }
+    }
+
+    /// Takes out of rotation what idled out or is spent.
+    fn retire(&mut self, wanted: u32, now: Instant) {
+        let boots = self
+            .ids_in(|state| matches!(state, State::Booting { .. }))
+            .count()
+            + self.asked.len();
+        let under_way = self
+            .ids_in(|state| matches!(state, State::Marking | State::Retiring))
+            .count();
+        if boots + under_way > 0 {
+            return;
+        }
+        let surplus = self.usable().saturating_sub(wanted);
+        let idled_out = |instance: &Instance| {
+            instance.state == State::Serving
+                && instance.running == 0
+                && instance.used_at + self.settings.idle_after <= now
+        };
+        let idle = self
+            .instances
+            .iter()
+            .filter(|(_, i)| idled_out(i))
+            .map(|(id, i)| (i.last_use, *id));
+        let mut idle: Vec<_> = idle.collect();
+        idle.sort_unstable();
+        idle.truncate(surplus as usize);
+        let spent = self
+            .instances
+            .iter()
+            .filter(|(_, i)| i.state == State::Spent && i.running == 0);
+        let going: Vec<_> = idle
+            .into_iter()
+            .rev()
+            .map(|(_, id)| id)
+            .chain(spent.map(|(id, _)| *id))
+            .collect();
+        for id in going {
+            let instance = self
+                .instances
+                .get_mut(&id)
+                .expect("taken from the map above");
+            self.free.remove(&(instance.last_use, id));
+            if instance.state == State::Spent {
+                instance.last_use = 0; // never taken back
+            }
+            self.markings += 1;
+            instance.marking = self.markings;
+            instance.state = State::Marking;
+            self.effects.mark.push(id);
+        }
+    }
+
+    /// An instance that is out of rotation but not scaled away yet serves again when there is nothing else.
+    pub(super) fn reclaim(&mut self) {
+        if !self.free.is_empty() || self.role != Role::Owner {
+            return;
+        }
+        let marking = self
+            .instances
+            .iter()
+            .filter(|(_, i)| i.state == State::Marking && i.last_use > 0);
+        if let Some(id) = marking.max_by_key(|(_, i)| i.last_use).map(|(id, _)| *id) {
+            let instance = self
+                .instances
+                .get_mut(&id)
+                .expect("taken from the map above");
+            instance.state = State::Serving;
+            self.free.insert((instance.last_use, id));
+        }
+    }
+
+    fn put_back(&mut self, id: InstanceId, now: Instant) {
+        let instance = self
+            .instances
+            .get_mut(&id)
+            .expect("the caller looked it up");
+        if instance.last_use == 0 {
+            instance.state = State::Spent;
+        } else {
+            instance.state = State::Serving;
+            self.set_free(id, now);
+        }
+    }
+
+    pub(super) fn instance_wake(&self, instance: &Instance) -> Option<Instant> {
+        match instance.state {
+            State::Booting { since, .. } => {
+                self.settings.boot_timeout.map(|timeout| since + timeout)
+            }
+            State::Suspect { until } => Some(until),
+            State::Serving
+                if instance.running == 0 && self.role == Role::Owner && self.is_surplus() =>
+            {
+                Some(instance.used_at + self.settings.idle_after)
+            }
+            _ => None,
+        }
+    }
+
+    fn is_surplus(&self) -> bool {
+        self.usable()
+            > wanted(
+                self.queue.len() as u64 + u64::from(self.running()),
+                &self.settings,
+            )
+    }
+}

@@ -1,0 +1,227 @@
+//! What is watched, which Function each change concerns, and when one that failed is tried again.
+//!
+//! One watch of Functions and one of Deployments fill the caches that [`crate::observe`] reads, and the same events start the
+//! reconciles, so none runs before its cause is in the cache.
+
+use std::{sync::Arc, time::Duration};
+
+use crds::names;
+use futures::{
+    FutureExt, Stream, StreamExt,
+    future::{self, BoxFuture},
+    stream,
+};
+use k8s_openapi::{
+    api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry,
+};
+use kube::{
+    Api, ResourceExt,
+    runtime::{
+        WatchStreamExt,
+        controller::{self, Action, Config, ReconcileReason, ReconcileRequest},
+        reflector::ObjectRef,
+        watcher::{self, Event, watcher},
+    },
+};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug, warn};
+
+use crate::{
+    admin::Health,
+    metrics::{End, Metrics},
+    observe::{Caches, Guarded, Writers},
+    reconcile::{Context, Error, reconcile},
+};
+
+/// Functions reconciled at once: enough to hide the API server's latency, few enough to leave it to others.
+const CONCURRENCY: u16 = 8;
+/// A watch ends after this many seconds and is resumed; one whose connection died silently is noticed 5 s later.
+const WATCH: u32 = 60;
+/// Longest reconcile. A Function of 100 entrypoints takes 200 writes; a connection that died silently is not waited for longer.
+const OVERDUE: Duration = Duration::from_secs(60);
+
+type Request = Result<ReconcileRequest<Guarded>, watcher::Error>;
+
+/// Reconciles until `stop`, then finishes what is running.
+pub async fn run(
+    context: Arc<Context>,
+    writers: Writers,
+    metrics: Metrics,
+    health: Health,
+    stop: CancellationToken,
+) {
+    let caches = context.caches.clone();
+    let requests = stream::select(
+        function_requests(&context, writers.functions),
+        deployment_requests(&context, writers.deployments),
+    );
+    let ends = controller::applier(
+        move |function, context| measured(function, context, metrics.clone()),
+        |function, error, context: Arc<Context>| retry(&function, error, &context),
+        context.clone(),
+        caches.functions.clone(),
+        requests.take_until(stop.clone().cancelled_owned()).boxed(),
+        Config::default().concurrency(CONCURRENCY),
+    );
+    let synced = async {
+        if synced(&caches).await {
+            health.set_synced();
+        }
+    };
+    let reconciles = ends.for_each(|end| {
+        settle(end, &context);
+        future::ready(())
+    });
+    tokio::join!(reconciles, async {
+        tokio::select! {
+            () = synced => {}
+            () = stop.cancelled() => {}
+        }
+    });
+}
+
+/// Waits until both watches have brought everything once.
+async fn synced(caches: &Caches) -> bool {
+    let (functions, deployments) = tokio::join!(
+        caches.functions.wait_until_ready(),
+        caches.deployments.wait_until_ready()
+    );
+    functions.is_ok() && deployments.is_ok()
+}
+
+fn function_requests(
+    context: &Arc<Context>,
+    writer: kube::runtime::reflector::store::Writer<Guarded>,
+) -> impl Stream<Item = Request> + Send + use<> {
+    let functions = Api::<Guarded>::all(context.client.clone());
+    let context = context.clone();
+    watcher(functions, watcher::Config::default().timeout(WATCH))
+        .default_backoff()
+        .modify(|function| function.managed_fields_mut().clear())
+        .reflect(writer)
+        .flat_map(move |event| match event {
+            Ok(event) => {
+                let changed = |f: &Guarded| Some(ObjectRef::from_obj(f));
+                concerned(&event, changed, &context)
+            }
+            Err(error) => stream::iter(vec![Err(error)]),
+        })
+}
+
+fn deployment_requests(
+    context: &Arc<Context>,
+    writer: kube::runtime::reflector::store::Writer<Deployment>,
+) -> impl Stream<Item = Request> + Send + use<> {
+    let deployments = Api::<Deployment>::all(context.client.clone());
+    let children = watcher::Config::default()
+        .timeout(WATCH)
+        .labels(names::CHILDREN);
+    let context = context.clone();
+    watcher(deployments, children)
+        .default_backoff()
+        .modify(|deployment| trim(deployment.managed_fields_mut()))
+        .reflect(writer)
+        .flat_map(move |event| match event {
+            Ok(event) => concerned(&event, owner, &context),
+            Err(error) => stream::iter(vec![Err(error)]),
+        })
+}
+
+/// Who writes is of interest, which fields is not: they are half of an object's size.
+fn trim(managed: &mut [ManagedFieldsEntry]) {
+    for entry in managed {
+        entry.fields_v1 = None;
+    }
+}
+
+fn owner(deployment: &Deployment) -> Option<ObjectRef<Guarded>> {
+    let namespace = deployment.metadata.namespace.as_deref();
+    let mut owners = deployment.owner_references().iter();
+    owners.find_map(|owner| ObjectRef::from_owner_ref(namespace, owner, ()))
+}
+
+/// The Functions that an event concerns.
+///
+/// A new list stands in the cache only once it is complete, and does not name what was deleted while nobody watched, so at its end
+/// every Function is looked at. That is also the start of the operator.
+fn concerned<K>(
+    event: &Event<K>,
+    of: impl Fn(&K) -> Option<ObjectRef<Guarded>>,
+    context: &Context,
+) -> stream::Iter<std::vec::IntoIter<Request>> {
+    let functions = match event {
+        Event::Apply(object) | Event::Delete(object) => of(object).into_iter().collect(),
+        Event::Init | Event::InitApply(_) => Vec::new(),
+        Event::InitDone => {
+            context.memory.forget_missing(&context.caches);
+            let all = context.caches.functions.state();
+            all.iter().map(|f| ObjectRef::from_obj(&**f)).collect()
+        }
+    };
+    let request = |obj_ref| {
+        Ok(ReconcileRequest {
+            obj_ref,
+            reason: ReconcileReason::Unknown,
+        })
+    };
+    stream::iter(functions.into_iter().map(request).collect::<Vec<_>>())
+}
+
+/// One reconcile, in a task of its own: a panic ends that one only.
+fn measured(
+    object: Arc<Guarded>,
+    context: Arc<Context>,
+    metrics: Metrics,
+) -> BoxFuture<'static, Result<Action, Error>> {
+    let work = async move {
+        let started = Instant::now();
+        // Deployments that the cache does not hold yet would be created again.
+        let end = match timeout(OVERDUE, async {
+            synced(&context.caches).await;
+            reconcile(object, context).await
+        })
+        .await
+        {
+            Ok(end) => end,
+            Err(_) => Err(Error::Overdue(OVERDUE)),
+        };
+        let outcome = if end.is_ok() {
+            End::Succeeded
+        } else {
+            End::Failed
+        };
+        metrics.reconciled(outcome, started.elapsed());
+        end
+    };
+    let task = tokio::spawn(work.in_current_span());
+    task.map(|end| end.unwrap_or(Err(Error::Panicked))).boxed()
+}
+
+fn retry(function: &Guarded, error: &Error, context: &Context) -> Action {
+    let wait = context.memory.next_retry(function);
+    let error = error as &dyn std::error::Error;
+    let (namespace, function) = (function.namespace(), function.name_any());
+    warn!(namespace, function, error, ?wait, "reconcile failed");
+    Action::requeue(wait)
+}
+
+fn settle(
+    end: Result<(ObjectRef<Guarded>, Action), controller::Error<Error, watcher::Error>>,
+    context: &Context,
+) {
+    match end {
+        Ok((function, _)) => debug!(%function, "reconciled"),
+        Err(controller::Error::ObjectNotFound(gone)) => {
+            let mut function = ObjectRef::new(&gone.name);
+            function.namespace = gone.namespace.clone();
+            context.memory.forget(&function);
+        }
+        // `retry` has said it.
+        Err(controller::Error::ReconcilerFailed(..)) => {}
+        Err(error @ (controller::Error::QueueError(_) | controller::Error::RunnerError(_))) => {
+            let error = &error as &dyn std::error::Error;
+            warn!(error, "watch failed; it is resumed");
+        }
+    }
+}

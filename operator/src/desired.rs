@@ -1,0 +1,128 @@
+//! What there should be: a pure function of the manifest and of what there is.
+
+mod deployment;
+
+use std::sync::Arc;
+
+use crds::{
+    entrypoint::{InvalidSpec, resolve},
+    function::Function,
+    names,
+};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::ResourceExt;
+
+use crate::observe::{self, Observed};
+use deployment::Identity;
+
+/// What to do about a Function.
+#[derive(Debug)]
+pub struct Plan {
+    /// One child for each entrypoint, in the order of the manifest; or why there is none.
+    pub wanted: Result<Vec<Child>, InvalidSpec>,
+    /// Deployments that no entrypoint wants and that have no instance left.
+    pub orphans: Vec<Arc<Deployment>>,
+}
+
+/// A Deployment that should be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Child {
+    /// Name of the entrypoint.
+    pub entrypoint: String,
+    /// Path of the entrypoint.
+    pub path: String,
+    /// Revision of the entrypoint's template.
+    pub revision: String,
+    /// The image, for people.
+    pub image: String,
+    /// The Deployment, without `replicas`.
+    pub deployment: Deployment,
+}
+
+/// Decides what to do about `function`. A manifest that breaks a rule changes nothing: a bad edit takes nothing down.
+pub fn decide(function: &Function, observed: &Observed) -> Plan {
+    let wanted = children(function);
+    let orphans = match &wanted {
+        Ok(wanted) => orphans(wanted, observed),
+        Err(_) => Vec::new(),
+    };
+    Plan { wanted, orphans }
+}
+
+fn children(function: &Function) -> Result<Vec<Child>, InvalidSpec> {
+    let entrypoints = resolve(&function.spec)?;
+    let child = |entrypoint: crds::Entrypoint| {
+        let template = &entrypoint.template;
+        let revision = template.revision(&function.name_any(), &entrypoint.name);
+        let identity = Identity {
+            function,
+            entrypoint: &entrypoint.name,
+            revision: &revision,
+        };
+        let deployment = deployment::render(identity, template);
+        Child {
+            image: entrypoint.template.image,
+            entrypoint: entrypoint.name,
+            path: entrypoint.path,
+            revision,
+            deployment,
+        }
+    };
+    Ok(entrypoints.into_iter().map(child).collect())
+}
+
+/// The activator drains what no entrypoint wants; what it has drained is removed.
+///
+/// A revision that was reported to take the traffic is kept until another one has been reported, for until then requests go there.
+fn orphans(wanted: &[Child], observed: &Observed) -> Vec<Arc<Deployment>> {
+    let is_wanted = |deployment: &Deployment| {
+        wanted
+            .iter()
+            .any(|child| child.deployment.name_any() == deployment.name_any())
+    };
+    let takes_traffic = |deployment: &Deployment| {
+        let entrypoint = observe::entrypoint(deployment);
+        wanted.iter().any(|child| child.entrypoint == entrypoint)
+            && observed.ready_revision(entrypoint) == Some(observe::revision(deployment))
+    };
+    let children = observed.children.iter();
+    children
+        .filter(|child| !is_wanted(child) && !takes_traffic(child) && is_drained(child))
+        .cloned()
+        .collect()
+}
+
+/// No instance, none asked for, and none about to be made by a Deployment controller that lags behind.
+fn is_drained(deployment: &Deployment) -> bool {
+    let asked = deployment.spec.as_ref().and_then(|spec| spec.replicas);
+    let seen = deployment
+        .status
+        .as_ref()
+        .and_then(|s| s.observed_generation);
+    asked == Some(0)
+        && observe::instances(deployment) == 0
+        && seen >= deployment.metadata.generation
+        && deployment.metadata.deletion_timestamp.is_none()
+}
+
+/// The revision that takes the traffic of an entrypoint from now on.
+///
+/// A revision is ready when its Deployment exists. Once new revisions are verified, the answer of an instance is asked for here.
+pub fn ready_revision(
+    previous: Option<&str>,
+    wanted: &str,
+    exists: impl Fn(&str) -> bool,
+) -> Option<String> {
+    let candidates = [Some(wanted), previous];
+    let ready = candidates.into_iter().flatten().find(|r| exists(r));
+    ready.map(str::to_owned)
+}
+
+/// Whether the Deployment of an entrypoint's revision is among the children.
+pub fn exists(function: &Function, observed: &Observed, entrypoint: &str, revision: &str) -> bool {
+    let name = names::deployment(&function.name_any(), entrypoint, revision);
+    observed.child(&name).is_some()
+}
+
+#[cfg(test)]
+mod tests;

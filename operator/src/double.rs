@@ -1,0 +1,244 @@
+//! An API server in memory, as far as the operator's tests need one.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use kube::{Client, client::Body};
+use serde_json::{Value, json};
+
+/// Objects by path, and every request that was made.
+#[derive(Clone, Default)]
+pub(crate) struct Double {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    version: u64,
+    objects: BTreeMap<String, Value>,
+    requests: Vec<Call>,
+    refusals: Vec<(Method, &'static str, u16, &'static str)>,
+}
+
+/// One request.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) manager: Option<String>,
+    pub(crate) body: Value,
+}
+
+impl Double {
+    /// A client of this API server.
+    pub(crate) fn client(&self) -> Client {
+        let double = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let double = double.clone();
+            async move {
+                let (head, body) = request.into_parts();
+                let body = body.collect().await?.to_bytes();
+                let body = serde_json::from_slice(&body).unwrap_or_default();
+                let manager = head.uri.query().and_then(|query| {
+                    let mut pairs = query.split('&');
+                    pairs.find_map(|pair| Some(pair.strip_prefix("fieldManager=")?.to_owned()))
+                });
+                let call = Call {
+                    method: head.method,
+                    path: head.uri.path().to_owned(),
+                    manager,
+                    body,
+                };
+                let (code, body) = double.answer(call);
+                let body = Full::new(Bytes::from(body.to_string()));
+                let response = Response::builder().status(code).body(body);
+                Ok::<_, kube::client::BodyError>(response.expect("a plain response"))
+            }
+        });
+        Client::new(service, "default")
+    }
+
+    /// Refuses requests whose path contains `part`, until [`Self::allow_all`].
+    pub(crate) fn refuse(&self, method: Method, part: &'static str, code: u16, why: &'static str) {
+        self.state().refusals.push((method, part, code, why));
+    }
+
+    /// Ends all refusals.
+    pub(crate) fn allow_all(&self) {
+        self.state().refusals.clear();
+    }
+
+    /// The requests since the last call.
+    pub(crate) fn take_requests(&self) -> Vec<Call> {
+        std::mem::take(&mut self.state().requests)
+    }
+
+    /// The object at this path.
+    pub(crate) fn get(&self, path: &str) -> Option<Value> {
+        self.state().objects.get(path).cloned()
+    }
+
+    /// The objects below this path.
+    pub(crate) fn list(&self, below: &str) -> Vec<Value> {
+        let state = self.state();
+        let found = state
+            .objects
+            .iter()
+            .filter(|(path, _)| path.starts_with(below));
+        found.map(|(_, object)| object.clone()).collect()
+    }
+
+    /// Puts an object there, as somebody else would.
+    pub(crate) fn put(&self, path: &str, mut object: Value) {
+        let mut state = self.state();
+        state.version += 1;
+        object["metadata"]["resourceVersion"] = json!(state.version.to_string());
+        state.objects.insert(path.to_owned(), object);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no test panics inside")
+    }
+
+    fn answer(&self, call: Call) -> (u16, Value) {
+        let mut state = self.state();
+        state.requests.push(call.clone());
+        let refusal = state
+            .refusals
+            .iter()
+            .find(|(method, part, ..)| *method == call.method && call.path.contains(part));
+        if let Some((_, _, code, why)) = refusal {
+            return failure(*code, why);
+        }
+        match call.method {
+            Method::POST => state.create(call),
+            Method::PUT => state.replace(call),
+            Method::PATCH => state.patch(call),
+            Method::DELETE => state.delete(&call),
+            _ => state.objects.get(&call.path).map_or_else(not_found, ok),
+        }
+    }
+}
+
+impl State {
+    fn store(&mut self, path: String, mut object: Value) -> (u16, Value) {
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        self.objects.insert(path, object.clone());
+        (200, object)
+    }
+
+    fn create(&mut self, call: Call) -> (u16, Value) {
+        let mut object = call.body;
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let path = format!("{}/{name}", call.path);
+        if self.objects.contains_key(&path) {
+            return failure(409, "AlreadyExists");
+        }
+        object["metadata"]["uid"] = json!(format!("uid-{}", self.version));
+        object["metadata"]["generation"] = json!(1);
+        object["metadata"]["managedFields"] =
+            json!([{"manager": call.manager, "operation": "Update"}]);
+        self.store(path, object)
+    }
+
+    fn replace(&mut self, call: Call) -> (u16, Value) {
+        let Some(there) = self.objects.get(&call.path) else {
+            return not_found();
+        };
+        if there["metadata"]["resourceVersion"] != call.body["metadata"]["resourceVersion"] {
+            return failure(409, "Conflict");
+        }
+        self.store(call.path, call.body)
+    }
+
+    /// A server-side apply, without ownership of fields.
+    fn patch(&mut self, call: Call) -> (u16, Value) {
+        let path = call.path.trim_end_matches("/status").to_owned();
+        let Some(there) = self.objects.get(&path) else {
+            return not_found();
+        };
+        let mut object = there.clone();
+        if call.body["metadata"]["uid"] != object["metadata"]["uid"] {
+            return failure(409, "Conflict");
+        }
+        merge(&mut object, call.body);
+        let managers = &mut object["metadata"]["managedFields"];
+        if managers.is_null() {
+            *managers = json!([]);
+        }
+        let apply = json!({"manager": call.manager, "operation": "Apply"});
+        if let Some(managers) = managers.as_array_mut()
+            && !managers.contains(&apply)
+        {
+            managers.push(apply);
+        }
+        self.store(path, object)
+    }
+
+    fn delete(&mut self, call: &Call) -> (u16, Value) {
+        let Some(there) = self.objects.get(&call.path) else {
+            return not_found();
+        };
+        let wanted = &call.body["preconditions"];
+        let (uid, version) = (&wanted["uid"], &wanted["resourceVersion"]);
+        let meta = &there["metadata"];
+        if *uid != meta["uid"] || *version != meta["resourceVersion"] {
+            return failure(409, "Conflict");
+        }
+        self.objects
+            .remove(&call.path)
+            .map_or_else(not_found, |gone| (200, gone))
+    }
+}
+
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from,
+    }
+}
+
+fn ok(object: &Value) -> (u16, Value) {
+    (200, object.clone())
+}
+
+fn not_found() -> (u16, Value) {
+    failure(404, "NotFound")
+}
+
+fn failure(code: u16, reason: &str) -> (u16, Value) {
+    let body = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": reason});
+    (code, body)
+}
+
+pub(crate) mod fixtures {
+    //! Objects that tests start from.
+
+    use crds::function::Function;
+    use serde_json::json;
+
+    /// The Function `name` in namespace `prod`, with this spec in YAML.
+    pub(crate) fn function(name: &str, spec: &str) -> Function {
+        let mut function = Function::new(name, serde_yaml::from_str(spec).unwrap_or_default());
+        function.metadata.namespace = Some("prod".to_owned());
+        function.metadata.uid = Some(format!("uid-of-{name}"));
+        function.metadata.generation = Some(1);
+        function.metadata.resource_version = Some("1".to_owned());
+        function
+    }
+
+    /// As the API server holds it.
+    pub(crate) fn stored(function: &Function) -> serde_json::Value {
+        json!(function)
+    }
+}

@@ -1,0 +1,123 @@
+//! What to tell a person: one Event for each thing that changed, none when nothing did. Pure; [`crate::reconcile`] publishes them.
+
+use crds::{FunctionStatus, conditions::STALLED, status::EntrypointStatus};
+use k8s_openapi::{
+    api::{apps::v1::Deployment, core::v1::ObjectReference},
+    apimachinery::pkg::apis::meta::v1::Condition,
+};
+use kube::{
+    Resource,
+    runtime::events::{Event, EventType},
+};
+
+use crate::{apply::Applied, desired::Child, observe};
+
+/// Longest note that the API server takes, in bytes.
+const LONGEST_NOTE: usize = 1024;
+
+/// The Events of one reconcile.
+pub fn events(
+    children: &[Child],
+    applied: &Applied,
+    previous: &FunctionStatus,
+    reported: &FunctionStatus,
+) -> Vec<Event> {
+    let created = children
+        .iter()
+        .zip(&applied.outcomes)
+        .filter(|(_, outcome)| outcome.is_new)
+        .map(|(child, _)| created(child));
+    let removed = applied.removed.iter().map(|gone| removed(gone));
+    let moved = reported
+        .entrypoints
+        .iter()
+        .filter_map(|entrypoint| moved(previous, entrypoint));
+    created
+        .chain(moved)
+        .chain(removed)
+        .chain(stalled(previous, reported))
+        .collect()
+}
+
+fn created(child: &Child) -> Event {
+    let (revision, entrypoint, image) = (&child.revision, &child.entrypoint, &child.image);
+    event(
+        EventType::Normal,
+        "RevisionCreated",
+        "CreateRevision",
+        format!("revision {revision} of {entrypoint}, from image {image}"),
+        // Kubernetes counts Events that are alike but for their note as one: the Deployment tells the revisions apart.
+        Some(child.deployment.object_ref(&())),
+    )
+}
+
+fn removed(gone: &Deployment) -> Event {
+    let (revision, entrypoint) = (observe::revision(gone), observe::entrypoint(gone));
+    event(
+        EventType::Normal,
+        "RevisionRemoved",
+        "RemoveRevision",
+        format!(
+            "revision {revision} of {entrypoint}: no entrypoint wants it and it has no instance left"
+        ),
+        Some(gone.object_ref(&())),
+    )
+}
+
+/// The traffic of an entrypoint went from one revision to another.
+fn moved(previous: &FunctionStatus, now: &EntrypointStatus) -> Option<Event> {
+    let before = previous.entrypoints.iter().find(|e| e.name == now.name)?;
+    let (from, to) = (
+        before.ready_revision.as_ref()?,
+        now.ready_revision.as_ref()?,
+    );
+    let name = &now.name;
+    (from != to).then(|| {
+        event(
+            EventType::Normal,
+            "TrafficMoved",
+            &format!("MoveTraffic-{name}-{to}"),
+            format!("invocations of {name} go to revision {to}; {from} ends what it runs"),
+            None,
+        )
+    })
+}
+
+fn stalled(previous: &FunctionStatus, now: &FunctionStatus) -> Option<Event> {
+    fn find(status: &FunctionStatus) -> Option<&Condition> {
+        let mut conditions = status.conditions.iter();
+        conditions.find(|c| c.type_ == STALLED && c.status == "True")
+    }
+    let stalled = find(now)?;
+    let is_told = find(previous).is_some_and(|before| before.message == stalled.message);
+    let generation = now.observed_generation.unwrap_or(0);
+    (!is_told).then(|| {
+        event(
+            EventType::Warning,
+            &stalled.reason,
+            &format!("ReadManifest-{generation}"),
+            stalled.message.clone(),
+            None,
+        )
+    })
+}
+
+fn event(
+    type_: EventType,
+    reason: &str,
+    action: &str,
+    mut note: String,
+    secondary: Option<ObjectReference>,
+) -> Event {
+    if note.len() > LONGEST_NOTE {
+        note.truncate(note.floor_char_boundary(LONGEST_NOTE - '…'.len_utf8()));
+        note.push('…');
+    }
+    Event {
+        type_,
+        reason: reason.to_owned(),
+        action: action.to_owned(),
+        note: Some(note),
+        secondary,
+    }
+}

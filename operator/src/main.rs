@@ -1,0 +1,56 @@
+//! `thaw-operator`: waits to lead, then turns Functions into Deployments until it is told to stop.
+
+use std::{process::ExitCode, sync::Arc};
+
+use anyhow::Context as _;
+use clap::Parser;
+use kube::{
+    Client,
+    runtime::events::{Recorder, Reporter},
+};
+use operator::{
+    admin::{Admin, Health},
+    controller,
+    leader::{self, Leader},
+    memory::Memory,
+    metrics::Metrics,
+    observe::Caches,
+    reconcile::Context,
+    run::run,
+    settings::Settings,
+};
+use prometheus_client::registry::Registry;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<ExitCode> {
+    let settings = Settings::parse();
+    settings.log_format.start();
+    let (namespace, identity) = (&settings.namespace, &settings.identity);
+    let name = crds::names::OPERATOR;
+    let client = Client::try_default().await.context("find the API server")?;
+
+    let (caches, writers) = Caches::new();
+    let mut registry = Registry::default();
+    let metrics = Metrics::new(&mut registry, caches.clone());
+    let leader = Leader::new(client.clone(), namespace, name, identity);
+    let health = Health::new(leader.renewed(), leader::DURATION);
+    let admin = Admin::bind(settings.admin_listen, health.clone(), registry);
+    let admin = tokio::spawn(admin.await.context("listen for probes")?.serve());
+
+    let reporter = Reporter {
+        controller: name.to_owned(),
+        instance: Some(identity.clone()),
+    };
+    let context = Arc::new(Context {
+        recorder: Recorder::new(client.clone(), reporter),
+        client,
+        caches,
+        memory: Memory::default(),
+        domain: settings.domain,
+        scheme: settings.url_scheme,
+    });
+    let work = |stop| controller::run(context, writers, metrics, health, stop);
+    let end = run(leader, work).await.context("listen for signals")?;
+    admin.abort();
+    Ok(end)
+}

@@ -1,0 +1,146 @@
+//! What the operator did and the caches may not show yet.
+//!
+//! Without it, a reconcile that runs before the watch brings its own last status back would see a condition flip twice, and tell
+//! people the same thing twice.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use crds::FunctionStatus;
+use kube::{Resource, runtime::reflector::ObjectRef};
+use tokio::time::Instant;
+
+use crate::observe::{Caches, Guarded};
+
+/// Shortest wait before a Function that failed is tried again.
+const SHORTEST_RETRY: Duration = Duration::from_secs(1);
+/// Longest wait: a quota or a webhook that is mended is noticed within this time.
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
+
+/// One entry for each Function, forgotten with it.
+#[derive(Default)]
+pub struct Memory {
+    entries: Mutex<HashMap<ObjectRef<Guarded>, Entry>>,
+}
+
+#[derive(Default)]
+struct Entry {
+    uid: Option<String>,
+    status: Option<FunctionStatus>,
+    /// The version of the object on which the status was written.
+    written_on: Option<String>,
+    retries: Option<ExponentialBackoff>,
+    counts_due: Option<Instant>,
+}
+
+impl Memory {
+    /// The status that was last written for this very object.
+    pub fn status<K: Resource>(&self, of: &K) -> Option<FunctionStatus> {
+        self.entry(of, |entry| entry.status.clone())
+    }
+
+    /// The status that was last written, as long as the cache shows the object as it was then.
+    pub fn unseen_status<K: Resource>(&self, of: &K) -> Option<FunctionStatus> {
+        let version = &of.meta().resource_version;
+        self.entry(of, |entry| {
+            let is_unseen = version.is_some() && entry.written_on == *version;
+            entry.status.clone().filter(|_| is_unseen)
+        })
+    }
+
+    /// Remembers what was written.
+    pub fn reported<K: Resource>(&self, of: &K, status: FunctionStatus) {
+        self.entry(of, |entry| {
+            entry.status = Some(status);
+            entry.written_on = of.meta().resource_version.clone();
+            entry.counts_due = None;
+        });
+    }
+
+    /// How long a write of instance counts, wanted now, still has to wait so that there is at most one every `delay`.
+    pub fn until_counts_are_due<K: Resource>(&self, of: &K, delay: Duration) -> Duration {
+        let now = Instant::now();
+        self.entry(of, |entry| *entry.counts_due.get_or_insert(now + delay)) - now
+    }
+
+    /// The wait before the next try; it grows with each one until [`Self::succeeded`].
+    pub fn next_retry<K: Resource>(&self, of: &K) -> Duration {
+        self.entry(of, |entry| {
+            let retries = entry.retries.get_or_insert_with(|| {
+                ExponentialBuilder::new()
+                    .with_min_delay(SHORTEST_RETRY)
+                    .with_max_delay(LONGEST_RETRY)
+                    .without_max_times()
+                    .with_jitter()
+                    .build()
+            });
+            retries.next().unwrap_or(LONGEST_RETRY)
+        })
+    }
+
+    /// Nothing is left to try again.
+    pub fn succeeded<K: Resource>(&self, of: &K) {
+        self.entry(of, |entry| entry.retries = None);
+    }
+
+    /// Drops an object that is gone.
+    pub fn forget(&self, gone: &ObjectRef<Guarded>) {
+        self.entries().remove(gone);
+    }
+
+    /// Drops all that are gone, for deletions that no watch event told.
+    pub fn forget_missing(&self, caches: &Caches) {
+        self.entries()
+            .retain(|known, _| caches.functions.get(known).is_some());
+    }
+
+    fn entry<K: Resource, T>(&self, of: &K, with: impl FnOnce(&mut Entry) -> T) -> T {
+        let meta = of.meta();
+        let mut key = ObjectRef::new(meta.name.as_deref().unwrap_or_default());
+        key.namespace = meta.namespace.clone();
+        let mut entries = self.entries();
+        let entry = entries.entry(key).or_default();
+        if entry.uid != meta.uid {
+            *entry = Entry {
+                uid: meta.uid.clone(),
+                ..Entry::default()
+            };
+        }
+        with(entry)
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<ObjectRef<Guarded>, Entry>> {
+        // A panic inside one of the short closures above leaves plain values behind.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::double::fixtures;
+
+    #[test]
+    fn retries_grow_to_a_minute_and_start_again_after_a_success() {
+        let (memory, function) = (Memory::default(), fixtures::function("hello", "{}"));
+        let waits: Vec<_> = (0..12).map(|_| memory.next_retry(&function)).collect();
+        assert!(waits[0] >= SHORTEST_RETRY && waits[0] < Duration::from_secs(3));
+        assert!(waits[11] >= Duration::from_secs(30));
+        assert!(waits.iter().all(|wait| *wait <= 2 * LONGEST_RETRY));
+        memory.succeeded(&function);
+        assert!(memory.next_retry(&function) < Duration::from_secs(3));
+    }
+
+    #[test]
+    fn a_function_made_anew_under_the_same_name_is_not_taken_for_the_old_one() {
+        let (memory, mut function) = (Memory::default(), fixtures::function("hello", "{}"));
+        memory.reported(&function, FunctionStatus::default());
+        assert!(memory.status(&function).is_some());
+        function.metadata.uid = Some("another".to_owned());
+        assert!(memory.status(&function).is_none());
+    }
+}

@@ -1,0 +1,120 @@
+//! What there is: the Deployments of one Function and what was last reported on it. Reads caches, never the API server.
+
+use std::sync::Arc;
+
+use crds::{FunctionStatus, function::Function, names};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{
+    Resource, ResourceExt,
+    core::DeserializeGuard,
+    runtime::reflector::{Store, store::Writer},
+};
+
+use crate::memory::Memory;
+
+/// A Function, or why it could not be read. One that cannot be read must not stop the watch of all others.
+pub type Guarded = DeserializeGuard<Function>;
+
+/// What the watches keep up to date.
+#[derive(Clone)]
+pub struct Caches {
+    /// Every Function.
+    pub functions: Store<Guarded>,
+    /// Every Deployment that carries Thaw's label.
+    pub deployments: Store<Deployment>,
+}
+
+/// The writing ends of [`Caches`].
+pub struct Writers {
+    /// Every Function.
+    pub functions: Writer<Guarded>,
+    /// Every Deployment that carries Thaw's label.
+    pub deployments: Writer<Deployment>,
+}
+
+impl Caches {
+    /// Empty caches, to be filled through the writers.
+    pub fn new() -> (Self, Writers) {
+        let (functions, deployments) = (Writer::default(), Writer::default());
+        let caches = Self {
+            functions: Writer::as_reader(&functions),
+            deployments: Writer::as_reader(&deployments),
+        };
+        let writers = Writers {
+            functions,
+            deployments,
+        };
+        (caches, writers)
+    }
+}
+
+/// What there is of one Function.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// Its Deployments, in no order.
+    pub children: Vec<Arc<Deployment>>,
+    /// What the operator reported last, whether or not the cache has seen it.
+    pub previous: FunctionStatus,
+}
+
+impl Observed {
+    /// The Deployment of this name.
+    pub fn child(&self, name: &str) -> Option<&Arc<Deployment>> {
+        self.children.iter().find(|child| child.name_any() == name)
+    }
+
+    /// The revision that takes the traffic of an entrypoint, as far as it was reported.
+    pub fn ready_revision(&self, entrypoint: &str) -> Option<&str> {
+        let entrypoints = &self.previous.entrypoints;
+        let reported = entrypoints.iter().find(|e| e.name == entrypoint)?;
+        reported.ready_revision.as_deref()
+    }
+}
+
+/// Everything that the decisions about `function` need.
+pub fn observe(function: &Function, caches: &Caches, memory: &Memory) -> Observed {
+    Observed {
+        children: children(function, caches),
+        previous: memory
+            .status(function)
+            .or_else(|| function.status.clone())
+            .unwrap_or_default(),
+    }
+}
+
+/// The Deployments of an object, told by its UID, so that those of a deleted one of the same name are not taken for it.
+pub fn children<K: Resource>(owner: &K, caches: &Caches) -> Vec<Arc<Deployment>> {
+    caches.deployments.state_filter(|deployment| {
+        deployment.namespace() == owner.meta().namespace && is_controlled_by(deployment, owner)
+    })
+}
+
+/// Whether `owner` is the one controller of the Deployment.
+pub fn is_controlled_by<K: Resource>(deployment: &Deployment, owner: &K) -> bool {
+    let owners = deployment.owner_references().iter();
+    owner.meta().uid.is_some()
+        && owners
+            .filter(|reference| reference.controller == Some(true))
+            .any(|reference| Some(&reference.uid) == owner.meta().uid.as_ref())
+}
+
+/// Instances that a Deployment has.
+pub fn instances(deployment: &Deployment) -> i32 {
+    let status = deployment.status.as_ref();
+    status.and_then(|status| status.replicas).unwrap_or(0)
+}
+
+/// The value of one of Thaw's labels.
+pub fn label<'a>(deployment: &'a Deployment, key: &str) -> &'a str {
+    deployment.labels().get(key).map_or("", String::as_str)
+}
+
+/// Which entrypoint a Deployment serves.
+pub fn entrypoint(deployment: &Deployment) -> &str {
+    label(deployment, names::ENTRYPOINT)
+}
+
+/// Which revision a Deployment is.
+pub fn revision(deployment: &Deployment) -> &str {
+    label(deployment, names::REVISION)
+}

@@ -1,0 +1,89 @@
+//! One Function: observe → decide → apply → report.
+//!
+//! # Expected flow
+//! Level-triggered: it runs whenever the Function or one of its Deployments changed, looks at everything anew, and does what is left
+//! to do. Running it again does nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use kube::{
+    Client, Resource, ResourceExt,
+    runtime::{controller::Action, events::Recorder},
+};
+
+use crate::{
+    apply::{self, apply},
+    desired::decide,
+    memory::Memory,
+    observe::{Caches, Guarded, observe},
+    report::{report, report_unreadable},
+    settings::Scheme,
+};
+
+/// What every reconcile shares.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// What the watches keep.
+    pub caches: Caches,
+    /// What the watches may not show yet.
+    pub memory: Memory,
+    /// Where Events go.
+    pub recorder: Recorder,
+    /// Part of every default host.
+    pub domain: String,
+    /// Part of every address.
+    pub scheme: Scheme,
+}
+
+impl Context {
+    /// Where a Function is reached, without a path.
+    pub fn url<K: Resource>(&self, function: &K) -> String {
+        let namespace = function.namespace().unwrap_or_default();
+        let host = crds::names::default_host(&function.name_any(), &namespace, &self.domain);
+        format!("{}://{host}", self.scheme.as_str())
+    }
+}
+
+/// Why a reconcile is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A Deployment.
+    #[error(transparent)]
+    Apply(#[from] apply::Error),
+    /// The status.
+    #[error("{operation} status of the Function")]
+    Status {
+        /// `read` or `apply`.
+        operation: &'static str,
+        /// What happened.
+        source: kube::Error,
+    },
+    /// An answer of the API server is overdue.
+    #[error("no answer within {0:?}")]
+    Overdue(Duration),
+    /// A bug; the next try may meet other circumstances.
+    #[error("the reconcile panicked")]
+    Panicked,
+}
+
+/// Makes the cluster what one Function says, and reports on it.
+///
+/// # Errors
+/// What another try may mend. What only a person can mend is reported on the Function and is no error.
+pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
+    let function = match &object.0 {
+        Ok(function) => function,
+        Err(unreadable) => return report_unreadable(&object, &unreadable.error, &context).await,
+    };
+    if function.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let observed = observe(function, &context.caches, &context.memory);
+    let plan = decide(function, &observed);
+    let applied = apply(&context.client, function, &observed, &plan).await;
+    report(function, &observed, &plan, applied, &context).await
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,267 @@
+//! Tells people and the activator how a Function stands: gathers the facts, and writes the status and Events made from them.
+//!
+//! # Guarantees
+//! The status is written only when it differs from what stands there, so a Function at rest costs no write.
+
+use std::{sync::Arc, time::Duration};
+
+use crds::{FunctionStatus, conditions::Reason, function::Function, names};
+use k8s_openapi::{
+    api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp,
+};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{DynamicObject, Patch, PatchParams},
+    core::ApiResource,
+    runtime::{controller::Action, events::Event},
+};
+use serde_json::json;
+use tracing::{info, warn};
+
+use crate::{
+    apply::{Applied, Outcome, Problem},
+    desired::{self, Child, Plan},
+    events::events,
+    observe::{self, Guarded, Observed},
+    reconcile::{Context, Error},
+    status::{Difference, Facts, Report, Trouble, difference, status},
+};
+
+/// How long a change of instance counts alone stays unreported, so that reporting takes no time from the boots it speaks of.
+const COUNTS_DELAY: Duration = Duration::from_secs(1);
+
+/// Reports what came of a plan, and says when to look again.
+///
+/// # Errors
+/// What another try may mend, after the report was written.
+pub async fn report(
+    function: &Function,
+    observed: &Observed,
+    plan: &Plan,
+    applied: Applied,
+    context: &Context,
+) -> Result<Action, Error> {
+    let url = context.url(function);
+    let facts = Facts {
+        generation: function.metadata.generation,
+        url: &url,
+        entrypoints: match &plan.wanted {
+            Ok(children) => reports(function, observed, children, &applied, &url),
+            Err(_) => unchanged(&observed.previous, &observed.children),
+        },
+        troubles: troubles(plan, &applied),
+        previous: &observed.previous,
+    };
+    let is_refused = plan.wanted.is_ok() && !facts.troubles.is_empty();
+    let wanted = status(facts, &now());
+    let children = plan.wanted.as_deref().unwrap_or_default();
+    let told = events(children, &applied, &observed.previous, &wanted);
+    let unseen = context.memory.unseen_status(function);
+    let standing = unseen
+        .or_else(|| function.status.clone())
+        .unwrap_or_default();
+    let later = write(function, &standing, wanted, context).await?;
+    publish(function, told, context).await;
+
+    if let Some(error) = applied.error {
+        return Err(error.into());
+    }
+    if is_refused {
+        // Nothing tells when a quota or a webhook is mended, or when a foreign object goes away.
+        return Ok(Action::requeue(context.memory.next_retry(function)));
+    }
+    context.memory.succeeded(function);
+    Ok(later.map_or_else(Action::await_change, Action::requeue))
+}
+
+/// Reports on an object that does not even have the shape of a Function (a number that overflows, say). What serves goes on serving.
+///
+/// # Errors
+/// What another try may mend.
+pub async fn report_unreadable(
+    object: &Guarded,
+    problem: &str,
+    context: &Context,
+) -> Result<Action, Error> {
+    let standing = read_status(object, context).await?;
+    let children = observe::children(object, &context.caches);
+    let facts = Facts {
+        generation: object.meta().generation,
+        url: &context.url(object),
+        entrypoints: unchanged(&standing, &children),
+        troubles: vec![Trouble::Stalled(
+            Reason::InvalidSpec,
+            format!("spec: {problem}"),
+        )],
+        previous: &standing,
+    };
+    let wanted = status(facts, &now());
+    let told = events(&[], &Applied::default(), &standing, &wanted);
+    let later = write(object, &standing, wanted, context).await?;
+    publish(object, told, context).await;
+    Ok(later.map_or_else(Action::await_change, Action::requeue))
+}
+
+fn reports(
+    function: &Function,
+    observed: &Observed,
+    children: &[Child],
+    applied: &Applied,
+    url: &str,
+) -> Vec<Report> {
+    let report = |(child, outcome): (&Child, &Outcome)| {
+        let exists = |revision: &str| {
+            if revision == child.revision {
+                outcome.exists
+            } else {
+                desired::exists(function, observed, &child.entrypoint, revision)
+            }
+        };
+        let previous = observed.ready_revision(&child.entrypoint);
+        Report {
+            name: child.entrypoint.clone(),
+            url: format!("{url}{}", child.path),
+            revision: Some(child.revision.clone()),
+            ready_revision: desired::ready_revision(previous, &child.revision, exists),
+            instances: instances(&observed.children, &child.entrypoint),
+        }
+    };
+    children.iter().zip(&applied.outcomes).map(report).collect()
+}
+
+/// What was reported before, with the instances of now: for a manifest that changes nothing.
+fn unchanged(previous: &FunctionStatus, children: &[Arc<Deployment>]) -> Vec<Report> {
+    let entrypoints = previous.entrypoints.iter();
+    entrypoints
+        // What is left of a removed entrypoint holds only what the activator wrote.
+        .filter(|entrypoint| entrypoint.revision.is_some())
+        .map(|entrypoint| Report {
+            name: entrypoint.name.clone(),
+            url: entrypoint.url.clone().unwrap_or_default(),
+            revision: entrypoint.revision.clone(),
+            ready_revision: entrypoint.ready_revision.clone(),
+            instances: instances(children, &entrypoint.name),
+        })
+        .collect()
+}
+
+fn instances(children: &[Arc<Deployment>], entrypoint: &str) -> i32 {
+    let children = children.iter();
+    let of_entrypoint = children.filter(|child| observe::entrypoint(child) == entrypoint);
+    of_entrypoint.map(|child| observe::instances(child)).sum()
+}
+
+fn troubles(plan: &Plan, applied: &Applied) -> Vec<Trouble> {
+    let children = match &plan.wanted {
+        Ok(children) => children,
+        Err(invalid) => {
+            return vec![Trouble::Stalled(Reason::InvalidSpec, invalid.to_string())];
+        }
+    };
+    let trouble = |(child, outcome): (&Child, &Outcome)| {
+        let (name, entrypoint) = (child.deployment.name_any(), &child.entrypoint);
+        Some(match outcome.problem.as_ref()? {
+            Problem::Refused(message) => Trouble::Stalled(
+                Reason::ChildRefused,
+                format!("{entrypoint}: the API server refused its Deployment: {message}"),
+            ),
+            Problem::Foreign => Trouble::Stalled(
+                Reason::NameConflict,
+                format!(
+                    "{entrypoint}: a Deployment {name} exists that this Function does not own; remove it, or rename the function or entrypoint"
+                ),
+            ),
+            Problem::Transient => Trouble::Retrying(format!(
+                "{entrypoint}: Deployment {name} could not be written yet"
+            )),
+        })
+    };
+    let pairs = children.iter().zip(&applied.outcomes);
+    pairs.filter_map(trouble).collect()
+}
+
+/// Writes the status if it differs from what stands there. An answer says how long a write has to wait still.
+async fn write<K: Resource<DynamicType = ()>>(
+    object: &K,
+    standing: &FunctionStatus,
+    wanted: FunctionStatus,
+    context: &Context,
+) -> Result<Option<Duration>, Error> {
+    match difference(standing, &wanted) {
+        Difference::None => {
+            context.memory.reported(object, wanted);
+            return Ok(None);
+        }
+        Difference::Counts => {
+            let wait = context.memory.until_counts_are_due(object, COUNTS_DELAY);
+            if !wait.is_zero() {
+                return Ok(Some(wait));
+            }
+        }
+        Difference::More => {}
+    }
+    let patch = json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        // The UID keeps the status off a Function that was deleted and made anew.
+        "metadata": {"name": object.name_any(), "uid": object.uid()},
+        "status": wanted,
+    });
+    let params = PatchParams::apply(names::OPERATOR).force();
+    let end = api(object, context)
+        .patch_status(&object.name_any(), &params, &Patch::Apply(patch))
+        .await;
+    match end {
+        Ok(_) => {
+            context.memory.reported(object, wanted);
+            Ok(None)
+        }
+        // It was deleted in the meantime.
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+        Err(source) => Err(Error::Status {
+            operation: "apply",
+            source,
+        }),
+    }
+}
+
+async fn read_status(object: &Guarded, context: &Context) -> Result<FunctionStatus, Error> {
+    let found = api(object, context).get_opt(&object.name_any()).await;
+    let found = found.map_err(|source| Error::Status {
+        operation: "read",
+        source,
+    })?;
+    let status = found.map(|found| found.data["status"].clone());
+    Ok(serde_json::from_value(status.unwrap_or_default()).unwrap_or_default())
+}
+
+/// Functions without their types: a status has to be written even when the spec cannot be read.
+fn api<K: Resource<DynamicType = ()>>(object: &K, context: &Context) -> Api<DynamicObject> {
+    let namespace = object.namespace().unwrap_or_default();
+    let functions = ApiResource::erase::<Function>(&());
+    Api::namespaced_with(context.client.clone(), &namespace, &functions)
+}
+
+/// Publishes Events. One that is lost is not worth a retry, which would tell the others again: the status says it all.
+async fn publish<K: Resource<DynamicType = ()>>(object: &K, told: Vec<Event>, context: &Context) {
+    let regarding = object.object_ref(&());
+    for event in told {
+        let (reason, note) = (&event.reason, event.note.as_deref().unwrap_or_default());
+        info!(
+            namespace = regarding.namespace,
+            function = regarding.name,
+            reason,
+            note,
+            "told"
+        );
+        if let Err(error) = context.recorder.publish(&event, &regarding).await {
+            warn!(%error, reason, "event not published");
+        }
+    }
+}
+
+/// The time in whole seconds, as it stands in a condition: with a fraction it would differ from what is read back.
+fn now() -> Time {
+    let now = Timestamp::now().as_second();
+    Time(Timestamp::from_second(now).expect("the time of now is in the range of times"))
+}

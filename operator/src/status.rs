@@ -1,0 +1,193 @@
+//! What to tell about a Function: a pure function of what was decided, what came of it, and what was told before.
+//!
+//! The conditions follow kstatus, so that `kubectl wait`, Argo CD and Flux understand them: `Reconciling` while the operator has
+//! something left to do, `Stalled` when somebody else has, `Ready` when every entrypoint has a revision that takes traffic, at zero
+//! instances too.
+
+use crds::{
+    FunctionStatus,
+    conditions::{READY, RECONCILING, Reason, STALLED},
+    status::EntrypointStatus,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// What an entrypoint's part of the status is made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Name of the entrypoint.
+    pub name: String,
+    /// Where it is reached.
+    pub url: String,
+    /// The revision that the manifest asks for; `None` when the manifest could not be read.
+    pub revision: Option<String>,
+    /// The revision that takes traffic.
+    pub ready_revision: Option<String>,
+    /// Instances of all its revisions.
+    pub instances: i32,
+}
+
+/// What keeps a Function from becoming what its manifest says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Somebody has to change something.
+    Stalled(Reason, String),
+    /// The operator tries again by itself.
+    Retrying(String),
+}
+
+/// Everything that a status is made from.
+#[derive(Clone, Debug)]
+pub struct Facts<'a> {
+    /// The `metadata.generation` that was looked at.
+    pub generation: Option<i64>,
+    /// Where the function is reached, without a path.
+    pub url: &'a str,
+    /// One for each entrypoint, in the order of the manifest.
+    pub entrypoints: Vec<Report>,
+    /// The first of each kind counts.
+    pub troubles: Vec<Trouble>,
+    /// What was told before.
+    pub previous: &'a FunctionStatus,
+}
+
+/// How two statuses differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// Not at all.
+    None,
+    /// In the number of instances alone.
+    Counts,
+    /// In more than that.
+    More,
+}
+
+/// The status to report at `now`, without the parts that are the activator's.
+pub fn status(facts: Facts<'_>, now: &Time) -> FunctionStatus {
+    let conditions = conditions(&facts)
+        .into_iter()
+        .map(|(type_, status, reason, message)| {
+            let since = unchanged_since(facts.previous, type_, status);
+            Condition {
+                type_: type_.to_owned(),
+                status: status.to_owned(),
+                reason: reason.as_str().to_owned(),
+                message,
+                observed_generation: facts.generation,
+                last_transition_time: since.unwrap_or(now).clone(),
+            }
+        })
+        .collect();
+    FunctionStatus {
+        observed_generation: facts.generation,
+        url: Some(facts.url.to_owned()),
+        urls: vec![facts.url.to_owned()],
+        conditions,
+        instances: Some(facts.entrypoints.iter().map(|e| e.instances).sum()),
+        entrypoints: facts.entrypoints.into_iter().map(entrypoint).collect(),
+    }
+}
+
+fn entrypoint(report: Report) -> EntrypointStatus {
+    EntrypointStatus {
+        url: Some(report.url),
+        name: report.name,
+        revision: report.revision,
+        ready_revision: report.ready_revision,
+        instances: Some(report.instances),
+        last_boot: None,
+    }
+}
+
+type Verdict = (&'static str, &'static str, Reason, String);
+
+fn conditions(facts: &Facts<'_>) -> [Verdict; 3] {
+    let stalled = facts.troubles.iter().find_map(|trouble| match trouble {
+        Trouble::Stalled(reason, message) => Some((*reason, message.clone())),
+        Trouble::Retrying(_) => None,
+    });
+    let retrying = facts.troubles.iter().find_map(|trouble| match trouble {
+        Trouble::Retrying(message) => Some((Reason::Progressing, message.clone())),
+        Trouble::Stalled(..) => None,
+    });
+    let unready: Vec<&str> = facts
+        .entrypoints
+        .iter()
+        .filter(|entrypoint| entrypoint.ready_revision.is_none())
+        .map(|entrypoint| entrypoint.name.as_str())
+        .collect();
+    let is_ready = unready.is_empty() && !facts.entrypoints.is_empty();
+
+    let ready = if is_ready {
+        (READY, "True", Reason::Available, available(facts))
+    } else {
+        let cause = stalled.clone().or_else(|| retrying.clone());
+        let (reason, message) = cause.unwrap_or_else(|| {
+            let waiting = format!("no revision takes traffic yet: {}", unready.join(", "));
+            (Reason::Progressing, waiting)
+        });
+        (READY, "False", reason, message)
+    };
+    let verdict = |type_, trouble: Option<(Reason, String)>| match trouble {
+        Some((reason, message)) => (type_, "True", reason, message),
+        None if is_ready => (type_, "False", Reason::Available, String::new()),
+        None => (type_, "False", Reason::Progressing, String::new()),
+    };
+    [
+        ready,
+        verdict(RECONCILING, retrying),
+        verdict(STALLED, stalled),
+    ]
+}
+
+/// Says what happens next; the number of instances is left out, so that the message stands still while they come and go.
+fn available(facts: &Facts<'_>) -> String {
+    let is_old = |e: &&Report| e.revision.is_some() && e.revision != e.ready_revision;
+    let old: Vec<_> = facts.entrypoints.iter().filter(is_old).collect();
+    if old.is_empty() {
+        return "every entrypoint takes traffic; an instance boots on the first invocation".into();
+    }
+    let names: Vec<_> = old.iter().map(|e| e.name.as_str()).collect();
+    format!(
+        "an older revision takes the traffic of {}",
+        names.join(", ")
+    )
+}
+
+/// When the condition took this status, if it has it already.
+fn unchanged_since<'a>(
+    previous: &'a FunctionStatus,
+    type_: &str,
+    status: &str,
+) -> Option<&'a Time> {
+    let mut conditions = previous.conditions.iter();
+    let before = conditions.find(|condition| condition.type_ == type_)?;
+    (before.status == status).then_some(&before.last_transition_time)
+}
+
+/// Compares what stands on the object with what should. What others wrote there (`lastBoot`, and an entry that is left of a removed
+/// entrypoint only because of it) does not count.
+pub fn difference(standing: &FunctionStatus, wanted: &FunctionStatus) -> Difference {
+    let mut ours = standing.clone();
+    ours.entrypoints
+        .retain(|e| wanted.entrypoints.iter().any(|w| w.name == e.name) || e.revision.is_some());
+    for entrypoint in &mut ours.entrypoints {
+        entrypoint.last_boot = None;
+    }
+    if ours == *wanted {
+        return Difference::None;
+    }
+    ours.instances = wanted.instances;
+    for entrypoint in &mut ours.entrypoints {
+        let mut all = wanted.entrypoints.iter();
+        let wanted = all.find(|wanted| wanted.name == entrypoint.name);
+        entrypoint.instances = wanted.and_then(|wanted| wanted.instances);
+    }
+    if ours == *wanted {
+        Difference::Counts
+    } else {
+        Difference::More
+    }
+}
+
+#[cfg(test)]
+mod tests;
