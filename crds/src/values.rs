@@ -5,8 +5,11 @@ use std::{borrow::Cow, fmt};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+/// Digits of the longest number in a duration.
+const LONGEST_NUMBER: usize = 9;
+
 /// A length of time: `100ms`, `30s`, `1m30s`. Never negative. Where a setting says so, `0s` means *none*.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Duration(kube::core::Duration);
 
@@ -33,6 +36,22 @@ impl fmt::Debug for Duration {
     }
 }
 
+impl<'de> Deserialize<'de> for Duration {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        // The parser panics on a number that no duration can hold, and one manifest must not end the process that reads all of them.
+        let mut numbers = text.split(|c: char| !c.is_ascii_digit());
+        if numbers.any(|number| number.len() > LONGEST_NUMBER) {
+            let problem =
+                format!("duration {text:?}: use at most {LONGEST_NUMBER} digits a number");
+            return Err(serde::de::Error::custom(problem));
+        }
+        let parsed: Result<kube::core::Duration, _> = text.parse();
+        let parsed = parsed.map_err(|error| format!("duration {text:?}: {error}"));
+        parsed.map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
 impl JsonSchema for Duration {
     fn schema_name() -> Cow<'static, str> {
         "Duration".into()
@@ -43,8 +62,8 @@ impl JsonSchema for Duration {
             "type": "string",
             "maxLength": 32,
             "x-kubernetes-validations": [{
-                "rule": r"self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$')",
-                "message": "write a duration as a number with a unit (ms, s, m, h), such as 100ms, 30s or 1m30s",
+                "rule": r"self.matches('^([0-9]{1,9}([.][0-9]{1,9})?(ms|s|m|h))+$')",
+                "message": "write a duration as a number of at most 9 digits with a unit (ms, s, m, h), such as 100ms, 30s or 1m30s",
             }],
         })
     }
@@ -57,7 +76,9 @@ pub struct Bytes(pub u64);
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let parsed: bytesize::ByteSize = text.parse().map_err(serde::de::Error::custom)?;
+        let parsed: Result<bytesize::ByteSize, _> = text.parse();
+        let parsed = parsed.map_err(|error| format!("size {text:?}: {error}"));
+        let parsed = parsed.map_err(serde::de::Error::custom)?;
         Ok(Self(parsed.as_u64()))
     }
 }
@@ -85,7 +106,7 @@ impl JsonSchema for Bytes {
             "type": "string",
             "maxLength": 20,
             "x-kubernetes-validations": [{
-                "rule": "self.matches('^[0-9]+(Ki|Mi|Gi|k|M|G)?$')",
+                "rule": "self.matches('^[0-9]{1,9}(Ki|Mi|Gi|k|M|G)?$|^[0-9]{1,15}$')",
                 "message": "write a size as a whole number of bytes with an optional unit (Ki, Mi, Gi, k, M, G), such as 100Mi",
             }],
         })
@@ -107,6 +128,11 @@ mod tests {
         assert_eq!(read("-5s").unwrap(), std::time::Duration::ZERO);
         assert!(read("soon").is_err());
         assert!(read("30").is_err());
+        assert_eq!(read("999999999h").unwrap().as_secs(), 999_999_999 * 60 * 60);
+        for too_long in ["99999999999999999999h", "0.9999999999s"] {
+            let problem = read(too_long).unwrap_err().to_string();
+            assert!(problem.contains("at most 9 digits"), "{problem}");
+        }
     }
 
     #[test]
@@ -116,6 +142,10 @@ mod tests {
         assert_eq!(read("64Ki"), 64 << 10);
         assert_eq!(read("1G"), 1_000_000_000);
         assert_eq!(read("17"), 17);
+        assert!(
+            serde_json::from_value::<Bytes>("9999999999999999999G".into())
+                .is_ok_and(|b| b.0 == u64::MAX)
+        );
         assert_eq!(serde_json::to_value(Bytes(100 << 20)).unwrap(), "100Mi");
         assert_eq!(serde_json::to_value(Bytes(1000)).unwrap(), "1000");
         assert_eq!(serde_json::to_value(Bytes(0)).unwrap(), "0");

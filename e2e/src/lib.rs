@@ -1,7 +1,7 @@
 //! What the stories in `tests/` and the benchmarks stand on.
 //!
 //! In reading order:
-//! - [`story`]: one story in its own namespace, and what is printed when it goes wrong
+//! - [`mod@story`]: one story in its own namespace, and what is printed when it goes wrong
 //! - [`namespace`]: applying manifests, calling functions and reading objects there
 //! - [`ingress`]: HTTP requests to the ingress controller
 //! - [`load`]: requests that go on while something else happens

@@ -5,6 +5,8 @@
 //! - An object that this Function does not control is neither changed nor deleted.
 //! - What one entrypoint meets does not keep another from being applied.
 
+mod drift;
+
 use std::sync::Arc;
 
 use crds::{function::Function, names};
@@ -12,8 +14,8 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    core::Status,
 };
-use serde_json::Value;
 
 use crate::{
     desired::{Child, Plan},
@@ -90,7 +92,8 @@ pub async fn apply(
     }
     for orphan in &plan.orphans {
         match remove(&api, orphan).await {
-            Ok(()) => applied.removed.push(orphan.clone()),
+            Ok(true) => applied.removed.push(orphan.clone()),
+            Ok(false) => {}
             Err(error) => applied.error = applied.error.or(Some(error)),
         }
     }
@@ -118,7 +121,7 @@ async fn ensure(
     };
     let (problem, error) = match obstacle {
         Obstacle::Foreign => (Problem::Foreign, None),
-        Obstacle::Api(kube::Error::Api(status)) if is_refusal(status.code) => {
+        Obstacle::Api(kube::Error::Api(status)) if is_refusal(&status) => {
             (Problem::Refused(status.message.clone()), None)
         }
         other => {
@@ -182,7 +185,7 @@ async fn mend(
     let mut wanted = child.deployment.clone();
     // With the UID, an apply never creates (with 1 replica!) what was deleted in the meantime.
     wanted.metadata.uid = found.metadata.uid.clone();
-    if is_applied(found) && holds(&json(found), &json(&wanted)) {
+    if drift::is_none(found, &wanted) {
         return Ok(());
     }
     let params = PatchParams::apply(names::OPERATOR).force();
@@ -191,64 +194,27 @@ async fn mend(
     Ok(())
 }
 
-/// Whether the operator's apply has ever been here, after which only what it applied is compared.
-fn is_applied(deployment: &Deployment) -> bool {
-    let managers = deployment.managed_fields().iter();
-    managers
-        .filter(|entry| entry.operation.as_deref() == Some("Apply"))
-        .any(|entry| entry.manager.as_deref() == Some(names::OPERATOR))
-}
-
-fn json(deployment: &Deployment) -> Value {
-    serde_json::to_value(deployment).expect("a Deployment is plain data with string keys")
-}
-
-/// Whether `found` says everything that `wanted` says. The API server adds defaults, so it may say more; of objects in a list (they
-/// are merged by key) there may be more and in another order, other lists must be equal.
-fn holds(found: &Value, wanted: &Value) -> bool {
-    match (found, wanted) {
-        (Value::Object(found), Value::Object(wanted)) => {
-            wanted.iter().all(|(key, value)| match found.get(key) {
-                Some(found) => holds(found, value),
-                None => is_empty(value),
-            })
-        }
-        (Value::Array(found), Value::Array(wanted)) if wanted.iter().all(Value::is_object) => {
-            let is_found = |value| found.iter().any(|found| holds(found, value));
-            wanted.iter().all(is_found)
-        }
-        _ => found == wanted,
-    }
-}
-
-/// What the API server leaves out when it answers.
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(map) => map.is_empty(),
-        Value::Bool(_) | Value::Number(_) => false,
-    }
-}
-
-/// Removes an orphan unless it changed since it was observed, for instance because an instance was asked for.
-async fn remove(api: &Api<Deployment>, orphan: &Deployment) -> Result<(), Error> {
+/// Removes an orphan unless it changed since it was observed, for instance because an instance was asked for. The change itself
+/// brings the next reconcile.
+async fn remove(api: &Api<Deployment>, orphan: &Deployment) -> Result<bool, Error> {
     let name = orphan.name_any();
     let params = DeleteParams::background().preconditions(Preconditions {
         uid: orphan.metadata.uid.clone(),
         resource_version: orphan.metadata.resource_version.clone(),
     });
     match api.delete(&name, &params).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(false),
         Err(error) => Err(Error::new("delete", name, error.into())),
     }
 }
 
-/// Answers that stay the same until somebody changes something: a bad value (400, 422), a quota, a policy or a webhook (403).
-fn is_refusal(code: u16) -> bool {
-    matches!(code, 400 | 403 | 405 | 413 | 415 | 422)
+/// Answers that stay the same until somebody changes something: a bad value (400, 422), a quota, a policy or a webhook (403). A
+/// namespace that is being deleted takes the Function with it, which is nothing to tell.
+fn is_refusal(status: &Status) -> bool {
+    let mut causes = status.details.iter().flat_map(|details| &details.causes);
+    let is_ending = causes.any(|cause| cause.reason == "NamespaceTerminating");
+    !is_ending && matches!(status.code, 400 | 403 | 405 | 413 | 415 | 422)
 }
 
 impl Error {
@@ -257,28 +223,6 @@ impl Error {
             operation,
             name,
             source: source.into(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn defaults_of_the_api_server_are_no_drift() {
-        let wanted = json!({"spec": {"containers": [{"name": "a", "args": ["x", "y"]}]}});
-        let same = json!({"spec": {"containers": [{"name": "s"}, {"name": "a", "args": ["x", "y"], "tty": false}]}, "status": {}});
-        assert!(holds(&same, &wanted));
-        for changed in [
-            json!({"spec": {"containers": [{"name": "a", "args": ["y", "x"]}]}}),
-            json!({"spec": {"containers": [{"name": "a"}]}}),
-            json!({"spec": {"containers": []}}),
-            json!({}),
-        ] {
-            assert!(!holds(&changed, &wanted), "{changed} is drift");
         }
     }
 }

@@ -56,38 +56,43 @@ pub async fn run(
         function_requests(&context, writers.functions),
         deployment_requests(&context, writers.deployments),
     );
+    // The caches wake only the one task that asked last whether they are filled: this one asks, the reconciles ask the token.
+    let filled = CancellationToken::new();
+    let is_filled = filled.clone();
     let ends = controller::applier(
-        move |function, context| measured(function, context, metrics.clone()),
+        move |function, context| measured(function, context, metrics.clone(), is_filled.clone()),
         |function, error, context: Arc<Context>| retry(&function, error, &context),
         context.clone(),
         caches.functions.clone(),
         requests.take_until(stop.clone().cancelled_owned()).boxed(),
         Config::default().concurrency(CONCURRENCY),
     );
-    let synced = async {
-        if synced(&caches).await {
-            health.set_synced();
+    let fill = async {
+        tokio::select! {
+            () = all_filled(&caches) => {
+                filled.cancel();
+                health.set_synced();
+            }
+            () = stop.cancelled() => {}
         }
     };
     let reconciles = ends.for_each(|end| {
         settle(end, &context);
         future::ready(())
     });
-    tokio::join!(reconciles, async {
-        tokio::select! {
-            () = synced => {}
-            () = stop.cancelled() => {}
-        }
-    });
+    tokio::join!(reconciles, fill);
 }
 
 /// Waits until both watches have brought everything once.
-async fn synced(caches: &Caches) -> bool {
+async fn all_filled(caches: &Caches) {
     let (functions, deployments) = tokio::join!(
         caches.functions.wait_until_ready(),
         caches.deployments.wait_until_ready()
     );
-    functions.is_ok() && deployments.is_ok()
+    if functions.and(deployments).is_err() {
+        // The watches have ended, which they do only when told to stop.
+        future::pending::<()>().await;
+    }
 }
 
 fn function_requests(
@@ -173,12 +178,13 @@ fn measured(
     object: Arc<Guarded>,
     context: Arc<Context>,
     metrics: Metrics,
+    filled: CancellationToken,
 ) -> BoxFuture<'static, Result<Action, Error>> {
     let work = async move {
         let started = Instant::now();
         // Deployments that the cache does not hold yet would be created again.
         let end = match timeout(OVERDUE, async {
-            synced(&context.caches).await;
+            filled.cancelled().await;
             reconcile(object, context).await
         })
         .await
@@ -224,4 +230,59 @@ fn settle(
             warn!(error, "watch failed; it is resumed");
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::events::Recorder;
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+    use crate::{
+        double::{Double, fixtures},
+        memory::Memory,
+        settings::Scheme,
+    };
+
+    const FUNCTIONS: &str = "/apis/thaw.dev/v1alpha1/namespaces/prod/functions/";
+
+    /// More Functions than are reconciled at once, all there before the operator.
+    #[tokio::test(start_paused = true)]
+    async fn everything_that_stood_before_the_start_is_reconciled_and_a_stop_ends_it() {
+        let double = Double::default();
+        for number in 0..3 * CONCURRENCY {
+            let name = format!("f{number}");
+            let spec = "{image: a, entrypoints: [{name: web, path: /}]}";
+            let function = fixtures::function(&name, spec);
+            double.put(&format!("{FUNCTIONS}{name}"), fixtures::stored(&function));
+        }
+        let (caches, writers) = Caches::new();
+        let metrics = Metrics::new(&mut Registry::default(), caches.clone());
+        let client = double.client();
+        let context = Context {
+            recorder: Recorder::new(client.clone(), "thaw-operator".into()),
+            client,
+            caches,
+            memory: Memory::default(),
+            domain: "example.com".to_owned(),
+            scheme: Scheme::Http,
+        };
+        let health = Health::new(tokio::sync::watch::Sender::new(None).subscribe(), WAIT);
+        let stop = CancellationToken::new();
+        let run = run(Arc::new(context), writers, metrics, health, stop.clone());
+        let running = tokio::spawn(run);
+
+        let is_ready = |f: &serde_json::Value| f["status"]["conditions"][0]["status"] == "True";
+        let all = async {
+            while !double.list(FUNCTIONS).iter().all(is_ready) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(WAIT, all).await.expect("all are ready");
+        stop.cancel();
+        let end = timeout(WAIT, running).await.expect("it ends");
+        end.expect("it did not panic");
+    }
+
+    const WAIT: Duration = Duration::from_secs(5);
 }

@@ -5,9 +5,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
+use futures::Stream;
 use http::{Method, Request, Response};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Bytes, Frame};
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
 
@@ -23,6 +24,7 @@ struct State {
     objects: BTreeMap<String, Value>,
     requests: Vec<Call>,
     refusals: Vec<(Method, &'static str, u16, &'static str)>,
+    is_silent: bool,
 }
 
 /// One request.
@@ -54,10 +56,20 @@ impl Double {
                     manager,
                     body,
                 };
-                let (code, body) = double.answer(call);
-                let body = Full::new(Bytes::from(body.to_string()));
+                if double.state().is_silent {
+                    std::future::pending::<()>().await;
+                }
+                let is_watch = head.uri.query().is_some_and(|q| q.contains("watch=true"));
+                let (code, body) = if is_watch {
+                    // What it would bring is not needed by any test.
+                    (200, StreamBody::new(pending_frames()).boxed_unsync())
+                } else {
+                    let (code, body) = double.answer(call);
+                    let body = Full::new(Bytes::from(body.to_string()));
+                    (code, body.map_err(|never| match never {}).boxed_unsync())
+                };
                 let response = Response::builder().status(code).body(body);
-                Ok::<_, kube::client::BodyError>(response.expect("a plain response"))
+                Ok::<_, tower::BoxError>(response.expect("a plain response"))
             }
         });
         Client::new(service, "default")
@@ -66,6 +78,11 @@ impl Double {
     /// Refuses requests whose path contains `part`, until [`Self::allow_all`].
     pub(crate) fn refuse(&self, method: Method, part: &'static str, code: u16, why: &'static str) {
         self.state().refusals.push((method, part, code, why));
+    }
+
+    /// Answers nothing any more, as behind a connection that died.
+    pub(crate) fn fall_silent(&self) {
+        self.state().is_silent = true;
     }
 
     /// Ends all refusals.
@@ -120,12 +137,30 @@ impl Double {
             Method::PUT => state.replace(call),
             Method::PATCH => state.patch(call),
             Method::DELETE => state.delete(&call),
-            _ => state.objects.get(&call.path).map_or_else(not_found, ok),
+            _ => match call.path.rsplit('/').next() {
+                Some(kind @ ("functions" | "deployments")) => state.list_all(kind),
+                _ => state.objects.get(&call.path).map_or_else(not_found, ok),
+            },
         }
     }
 }
 
+fn pending_frames() -> impl Stream<Item = Result<Frame<Bytes>, tower::BoxError>> {
+    futures::stream::pending()
+}
+
 impl State {
+    fn list_all(&self, kind: &str) -> (u16, Value) {
+        let kind = format!("/{kind}/");
+        let found = self.objects.iter().filter(|(path, _)| path.contains(&kind));
+        let items: Vec<_> = found.map(|(_, object)| object.clone()).collect();
+        let version = self.version.to_string();
+        (
+            200,
+            json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": version}, "items": items}),
+        )
+    }
+
     fn store(&mut self, path: String, mut object: Value) -> (u16, Value) {
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());

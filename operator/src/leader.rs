@@ -19,7 +19,7 @@ use k8s_openapi::{
 use kube::{Api, Client, api::PostParams};
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tracing::{debug, info, warn};
 
@@ -115,12 +115,20 @@ impl Leader {
         loop {
             sleep(RENEW_EVERY).await;
             let last = self.renewed.borrow().unwrap_or_else(Instant::now);
-            loop {
-                match self.renew().await {
-                    Try::Held => break,
-                    Try::Failed if last.elapsed() + RETRY < RENEW_WITHIN => sleep(RETRY).await,
-                    Try::Failed | Try::Lost => return,
-                }
+            let is_held = timeout_at(last + RENEW_WITHIN, self.renew_or_lose()).await;
+            if !is_held.unwrap_or(false) {
+                return;
+            }
+        }
+    }
+
+    /// Tries until the Lease is renewed or somebody else has it.
+    async fn renew_or_lose(&mut self) -> bool {
+        loop {
+            match self.renew().await {
+                Try::Held => return true,
+                Try::Failed => sleep(RETRY).await,
+                Try::Lost => return false,
             }
         }
     }

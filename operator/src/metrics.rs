@@ -86,7 +86,7 @@ impl Collector for Functions {
         let functions = self.caches.functions.state();
         let mut family = encoder.encode_descriptor(
             "thaw_functions",
-            "Functions by whether they are ready",
+            "Functions by whether they are ready.",
             None,
             MetricType::Gauge,
         )?;

@@ -200,6 +200,16 @@ async fn write<K: Resource<DynamicType = ()>>(
         }
         Difference::More => {}
     }
+    apply_status(object, &wanted, context).await?;
+    context.memory.reported(object, wanted);
+    Ok(None)
+}
+
+async fn apply_status<K: Resource<DynamicType = ()>>(
+    object: &K,
+    wanted: &FunctionStatus,
+    context: &Context,
+) -> Result<(), Error> {
     let patch = json!({
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),
@@ -208,16 +218,14 @@ async fn write<K: Resource<DynamicType = ()>>(
         "status": wanted,
     });
     let params = PatchParams::apply(names::OPERATOR).force();
-    let end = api(object, context)
+    let functions = api(object, context);
+    match functions
         .patch_status(&object.name_any(), &params, &Patch::Apply(patch))
-        .await;
-    match end {
-        Ok(_) => {
-            context.memory.reported(object, wanted);
-            Ok(None)
-        }
+        .await
+    {
+        Ok(_) => Ok(()),
         // It was deleted in the meantime.
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         Err(source) => Err(Error::Status {
             operation: "apply",
             source,

@@ -1,6 +1,9 @@
 //! What can be set from outside: each a flag and an environment variable.
 
-use std::net::SocketAddr;
+use std::{
+    io::{IsTerminal, stdout},
+    net::SocketAddr,
+};
 
 use clap::{Parser, ValueEnum};
 use tracing_subscriber::EnvFilter;
@@ -66,10 +69,17 @@ impl LogFormat {
     /// Starts logging to standard output.
     pub fn start(self) {
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-        let lines = tracing_subscriber::fmt().with_env_filter(filter);
+        let lines = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_ansi(stdout().is_terminal());
         match self {
             Self::Text => lines.init(),
-            Self::Json => lines.json().flatten_event(true).init(),
+            Self::Json => lines
+                .json()
+                .flatten_event(true)
+                .with_current_span(false)
+                .with_span_list(false)
+                .init(),
         }
     }
 }

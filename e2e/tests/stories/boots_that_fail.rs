@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use crds::status::BootOutcome;
 use e2e::{Chronicle, Namespace, namespace::SOON, platform, story, until};
 use tokio::time::Instant;
@@ -24,6 +24,12 @@ struct Broken {
     reasons: &'static [&'static str],
 }
 
+impl Broken {
+    fn is_said_in(&self, text: &str) -> bool {
+        self.says.iter().any(|says| text.contains(says))
+    }
+}
+
 const FUNCTION: &str = "
 apiVersion: thaw.dev/v1alpha1
 kind: Function
@@ -43,95 +49,10 @@ async fn fails_and_heals(
 ) -> Result<()> {
     namespace.apply_ready("f", FUNCTION).await?;
     namespace.get("f", "/healthy").await?.ok()?;
-    if !broken.beside.is_empty() {
-        namespace.apply(broken.beside).await?;
-    }
-    let with = format!("{{name: broken, path: /broken, {}}}", broken.fields);
-    let manifest = FUNCTION.replace("{name: broken, path: /broken}", &with);
-    namespace.apply(&manifest).await?;
-    let generation = namespace.functions().get("f").await?.metadata.generation;
-    until("the operator has seen it", SOON, async || {
-        let status = namespace
-            .functions()
-            .get("f")
-            .await?
-            .status
-            .unwrap_or_default();
-        ensure!(status.observed_generation == generation, "{status:?}");
-        Ok(())
-    })
-    .await?;
-
-    let chronicle = Chronicle::begin(namespace.client.clone(), &namespace.name).await;
-    let begun = Instant::now();
-    let answers = namespace.get_at_once(3, "f", "/broken").await?;
-    for answer in &answers {
-        let problem = answer.problem()?;
-        ensure!(broken.codes.contains(&problem.code.as_str()), "{problem:?}");
-        let status = if problem.code == "BootTimeout" {
-            504
-        } else {
-            502
-        };
-        ensure!(problem.status == status, "{problem:?}");
-        ensure!(
-            broken.says.iter().any(|says| problem.detail.contains(says)),
-            "{problem:?}"
-        );
-        ensure!(
-            problem.function == "f" && problem.entrypoint == "broken",
-            "{problem:?}"
-        );
-        eprintln!(
-            "{:?}: {} {}",
-            answer.ended - begun,
-            problem.code,
-            problem.detail
-        );
-    }
-    if let Some(reported) = chronicle.first_reason(broken.reasons) {
-        let held = answers
-            .iter()
-            .map(|answer| answer.ended.saturating_duration_since(reported))
-            .max();
-        eprintln!("told {held:?} after Kubernetes' report");
-        ensure!(held < Some(TOLD), "told {held:?} after Kubernetes' report");
-    } else {
-        ensure!(
-            broken.reasons.is_empty(),
-            "no pod had one of {:?}: {:?}",
-            broken.reasons,
-            chronicle.all()
-        );
-    }
-
-    let labels = format!("namespace=\"{}\"", namespace.name);
-    until("the queue is empty", SOON, async || {
-        let mut waiting = platform::metric(&namespace.client, "thaw_queue_length").await?;
-        waiting.retain(|sample, _| sample.contains(&labels));
-        ensure!(waiting.values().all(|length| *length == 0.0), "{waiting:?}");
-        Ok(())
-    })
-    .await?;
-    until("status and events say why", SOON, async || {
-        let status = namespace.entrypoint("f", "broken").await?;
-        let events = namespace.events("f").await?;
-        let boot = status
-            .last_boot
-            .ok_or_else(|| anyhow::anyhow!("no lastBoot"))?;
-        ensure!(boot.outcome == BootOutcome::Failed, "{boot:?}");
-        let text = format!("{} {}", boot.reason, boot.message);
-        ensure!(
-            broken.says.iter().any(|says| text.contains(says)),
-            "{boot:?}"
-        );
-        let is_told = |event: &String| {
-            event.starts_with("Boot") && broken.says.iter().any(|says| event.contains(says))
-        };
-        ensure!(events.iter().any(is_told), "{events:?}");
-        Ok(())
-    })
-    .await?;
+    breaks(namespace, broken).await?;
+    waiters_are_told(namespace, broken).await?;
+    queue_is_empty(namespace).await?;
+    status_and_events_say_why(namespace, broken).await?;
     namespace.get("f", "/healthy").await?.ok()?;
 
     heal().await?;
@@ -141,11 +62,80 @@ async fn fails_and_heals(
     .await?;
     until("the status says that it booted", SOON, async || {
         let boot = namespace.entrypoint("f", "broken").await?.last_boot;
-        ensure!(
-            boot.as_ref()
-                .is_some_and(|boot| boot.outcome == BootOutcome::Succeeded),
-            "{boot:?}"
-        );
+        let outcome = boot.as_ref().map(|boot| boot.outcome);
+        ensure!(outcome == Some(BootOutcome::Succeeded), "{boot:?}");
+        Ok(())
+    })
+    .await
+}
+
+async fn breaks(namespace: &Namespace, broken: &Broken) -> Result<()> {
+    if !broken.beside.is_empty() {
+        namespace.apply(broken.beside).await?;
+    }
+    let with = format!("{{name: broken, path: /broken, {}}}", broken.fields);
+    let manifest = FUNCTION.replace("{name: broken, path: /broken}", &with);
+    namespace.apply(&manifest).await?;
+    let generation = namespace.functions().get("f").await?.metadata.generation;
+    until("the operator has seen it", SOON, async || {
+        let function = namespace.functions().get("f").await?;
+        let observed = function.status.unwrap_or_default().observed_generation;
+        ensure!(observed == generation, "{observed:?} of {generation:?}");
+        Ok(())
+    })
+    .await
+}
+
+async fn waiters_are_told(namespace: &Namespace, broken: &Broken) -> Result<()> {
+    let chronicle = Chronicle::begin(namespace.client.clone(), &namespace.name).await;
+    let begun = Instant::now();
+    let answers = namespace.get_at_once(3, "f", "/broken").await?;
+    for answer in &answers {
+        let problem = answer.problem()?;
+        let (code, detail) = (problem.code.as_str(), &problem.detail);
+        eprintln!("{:?}: {code} {detail}", answer.ended - begun);
+        ensure!(broken.codes.contains(&code), "{problem:?}");
+        let status = if code == "BootTimeout" { 504 } else { 502 };
+        ensure!(problem.status == status, "{problem:?}");
+        ensure!(broken.is_said_in(detail), "{problem:?}");
+        ensure!(problem.function == "f", "{problem:?}");
+        ensure!(problem.entrypoint == "broken", "{problem:?}");
+    }
+    if broken.reasons.is_empty() {
+        return Ok(());
+    }
+    let reported = chronicle.first_reason(broken.reasons);
+    let reported = reported.with_context(|| format!("no pod said why: {:?}", chronicle.all()))?;
+    let ends = answers.iter().map(|answer| answer.ended);
+    let held = ends
+        .map(|end| end.saturating_duration_since(reported))
+        .max();
+    eprintln!("told {held:?} after Kubernetes' report");
+    ensure!(held < Some(TOLD), "told {held:?} after Kubernetes' report");
+    Ok(())
+}
+
+async fn queue_is_empty(namespace: &Namespace) -> Result<()> {
+    let labels = format!("namespace=\"{}\"", namespace.name);
+    until("the queue is empty", SOON, async || {
+        let mut waiting = platform::metric(&namespace.client, "thaw_queue_length").await?;
+        waiting.retain(|sample, _| sample.contains(&labels));
+        ensure!(waiting.values().all(|length| *length == 0.0), "{waiting:?}");
+        Ok(())
+    })
+    .await
+}
+
+async fn status_and_events_say_why(namespace: &Namespace, broken: &Broken) -> Result<()> {
+    until("status and events say why", SOON, async || {
+        let status = namespace.entrypoint("f", "broken").await?;
+        let boot = status.last_boot.context("no lastBoot")?;
+        ensure!(boot.outcome == BootOutcome::Failed, "{boot:?}");
+        let text = format!("{} {}", boot.reason, boot.message);
+        ensure!(broken.is_said_in(&text), "{boot:?}");
+        let events = namespace.events("f").await?;
+        let mut told = events.iter().filter(|event| event.starts_with("Boot"));
+        ensure!(told.any(|event| broken.is_said_in(event)), "{events:?}");
         Ok(())
     })
     .await

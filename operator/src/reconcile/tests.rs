@@ -1,1 +1,423 @@
+use http::Method;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{
+    core::DeserializeGuard,
+    runtime::{events::Recorder, watcher::Event},
+};
+use serde_json::{Value, json};
 
+use super::*;
+use crate::{
+    double::{Call, Double, fixtures},
+    observe::Writers,
+};
+
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/prod/deployments";
+const FUNCTION: &str = "/apis/thaw.dev/v1alpha1/namespaces/prod/functions/shop";
+const TWO: &str = "{image: a, entrypoints: [{name: web, path: /}, {name: api, path: /api}]}";
+
+/// An operator without watches: the caches are filled by hand.
+struct Operator {
+    double: Double,
+    context: Arc<Context>,
+    writers: Writers,
+    function: Value,
+}
+
+impl Operator {
+    fn of(spec: &str) -> Self {
+        let double = Double::default();
+        double.put(
+            FUNCTION,
+            fixtures::stored(&fixtures::function("shop", spec)),
+        );
+        let (caches, writers) = Caches::new();
+        let client = double.client();
+        let context = Context {
+            recorder: Recorder::new(client.clone(), "thaw-operator".into()),
+            client,
+            caches,
+            memory: Memory::default(),
+            domain: "example.com".to_owned(),
+            scheme: Scheme::Http,
+        };
+        Self {
+            double,
+            context: Arc::new(context),
+            writers,
+            function: Value::Null,
+        }
+    }
+
+    fn edit(&self, change: impl FnOnce(&mut Value)) {
+        let mut function = self.double.get(FUNCTION).expect("the function is there");
+        change(&mut function);
+        let generation = function["metadata"]["generation"].as_i64().unwrap_or(0);
+        function["metadata"]["generation"] = json!(generation + 1);
+        self.double.put(FUNCTION, function);
+    }
+
+    /// What a watch would do.
+    fn fill_caches(&mut self) {
+        self.function = self.double.get(FUNCTION).expect("the function is there");
+        let cache = &mut self.writers.deployments;
+        cache.apply_watcher_event(&Event::Init);
+        for deployment in self.double.list(DEPLOYMENTS) {
+            let deployment: Deployment = serde_json::from_value(deployment).unwrap();
+            cache.apply_watcher_event(&Event::InitApply(deployment));
+        }
+        cache.apply_watcher_event(&Event::InitDone);
+    }
+
+    /// One reconcile of what the API server holds.
+    async fn reconcile(&mut self) -> Result<Action, Error> {
+        self.fill_caches();
+        self.reconcile_with_these_caches().await
+    }
+
+    async fn reconcile_with_these_caches(&mut self) -> Result<Action, Error> {
+        let function = self.function.clone();
+        let function: DeserializeGuard<crds::Function> = serde_json::from_value(function).unwrap();
+        reconcile(Arc::new(function), self.context.clone()).await
+    }
+
+    /// Reconciles until nothing is left to do.
+    async fn settle(&mut self) {
+        for _ in 0..5 {
+            self.double.take_requests();
+            self.reconcile().await.unwrap();
+            if writes(&self.double.take_requests()).is_empty() {
+                return;
+            }
+        }
+        panic!("it never comes to rest");
+    }
+
+    fn deployments(&self, entrypoint: &str) -> Vec<Value> {
+        let mut all = self.double.list(DEPLOYMENTS);
+        all.retain(|d| d["metadata"]["labels"]["thaw.dev/entrypoint"] == entrypoint);
+        all
+    }
+
+    /// As the activator and the Deployment controller would.
+    fn scale(&self, deployment: &Value, replicas: i32) {
+        let mut deployment = deployment.clone();
+        deployment["spec"]["replicas"] = json!(replicas);
+        deployment["status"] = json!({"replicas": replicas, "observedGeneration": 1});
+        let name = deployment["metadata"]["name"].as_str().unwrap_or_default();
+        self.double
+            .put(&format!("{DEPLOYMENTS}/{name}"), deployment.clone());
+    }
+
+    fn status(&self) -> Value {
+        self.double.get(FUNCTION).expect("the function is there")["status"].clone()
+    }
+
+    fn condition(&self, type_: &str) -> Value {
+        let status = self.status();
+        let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+        let found = conditions.into_iter().find(|c| c["type"] == type_);
+        found.unwrap_or_default()
+    }
+
+    fn events(&self) -> Vec<String> {
+        let events = self.double.list("/apis/events.k8s.io/");
+        let reason = |event: &Value| event["reason"].as_str().unwrap_or_default().to_owned();
+        events.iter().map(reason).collect()
+    }
+}
+
+fn writes(requests: &[Call]) -> Vec<&Call> {
+    requests
+        .iter()
+        .filter(|call| call.method != Method::GET)
+        .collect()
+}
+
+#[tokio::test]
+async fn a_deployment_is_created_with_no_replicas_which_are_never_written_again() {
+    let mut operator = Operator::of(TWO);
+    operator.reconcile().await.unwrap();
+    let requests = operator.double.take_requests();
+    let created: Vec<_> = requests
+        .iter()
+        .filter(|call| call.method == Method::POST && call.path == DEPLOYMENTS)
+        .collect();
+    assert_eq!(created.len(), 2);
+    for call in created {
+        assert_eq!(call.body["spec"]["replicas"], 0);
+        assert_eq!(call.manager.as_deref(), Some("thaw-operator-create"));
+    }
+
+    operator.scale(&operator.deployments("web")[0], 3);
+    let mut drifted = operator.deployments("web").remove(0);
+    drifted["spec"]["template"]["spec"]["containers"][0]["image"] = json!("drifted");
+    operator.scale(&drifted, 3);
+    operator.reconcile().await.unwrap();
+    let requests = operator.double.take_requests();
+    let applied = requests
+        .iter()
+        .find(|call| call.path.starts_with(DEPLOYMENTS));
+    let applied = applied.expect("drift is put back");
+    assert_eq!(applied.manager.as_deref(), Some("thaw-operator"));
+    assert_eq!(applied.body["spec"].get("replicas"), None);
+    let web = operator.deployments("web").remove(0);
+    assert_eq!(web["spec"]["replicas"], 3);
+    assert_eq!(
+        web["spec"]["template"]["spec"]["containers"][0]["image"],
+        "a"
+    );
+}
+
+#[tokio::test]
+async fn a_function_at_rest_is_ready_and_costs_no_write() {
+    let mut operator = Operator::of(TWO);
+    operator.settle().await;
+    assert_eq!(operator.condition("Ready")["status"], "True");
+    assert_eq!(operator.status()["url"], "http://shop--prod.example.com");
+    assert_eq!(
+        operator.status()["entrypoints"][1]["url"],
+        "http://shop--prod.example.com/api"
+    );
+    assert_eq!(operator.events(), ["RevisionCreated", "RevisionCreated"]);
+    operator.reconcile().await.unwrap();
+    let requests = operator.double.take_requests();
+    assert!(requests.is_empty(), "{requests:?}");
+}
+
+#[tokio::test]
+async fn a_cache_that_lags_behind_makes_nothing_and_tells_nothing_twice() {
+    let mut operator = Operator::of("{entrypoints: [{name: web, path: /}]}");
+    operator.settle().await;
+    operator.edit(|function| function["spec"]["image"] = json!("a"));
+    operator.fill_caches();
+    operator.reconcile_with_these_caches().await.unwrap();
+    let told = operator.events();
+    operator.double.take_requests();
+    operator.reconcile_with_these_caches().await.unwrap();
+    let requests = operator.double.take_requests();
+    let written = writes(&requests);
+    assert_eq!(
+        written.len(),
+        1,
+        "only the creation is tried again: {written:?}"
+    );
+    assert_eq!(operator.double.list(DEPLOYMENTS).len(), 1);
+    assert_eq!(operator.condition("Ready")["status"], "True");
+    assert_eq!(operator.events(), told);
+
+    operator.fill_caches();
+    operator
+        .double
+        .refuse(Method::POST, "events", 500, "nothing to tell");
+    operator.edit(|function| function["spec"]["image"] = Value::Null);
+    operator.reconcile().await.unwrap();
+    operator.double.take_requests();
+    operator.reconcile_with_these_caches().await.unwrap();
+    let requests = operator.double.take_requests();
+    assert!(
+        requests.is_empty(),
+        "the bad edit was told once: {requests:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_a_deleted_function_of_the_same_name_left_is_waited_for() {
+    let mut operator = Operator::of(TWO);
+    operator.settle().await;
+    operator.double.put(
+        FUNCTION,
+        fixtures::stored(&{
+            let mut anew = fixtures::function("shop", TWO);
+            anew.metadata.uid = Some("another".to_owned());
+            anew
+        }),
+    );
+    let error = operator.reconcile().await.unwrap_err();
+    let cause = std::error::Error::source(&error).map(ToString::to_string);
+    assert!(
+        cause.is_some_and(|cause| cause.contains("deleted Function")),
+        "{error:?}"
+    );
+    assert_eq!(operator.condition("Stalled")["status"], "False");
+}
+
+#[tokio::test]
+async fn a_created_deployment_is_then_applied() {
+    let mut operator = Operator::of(TWO);
+    operator.reconcile().await.unwrap();
+    let managers = &operator.deployments("web")[0]["metadata"]["managedFields"];
+    let applied = json!({"manager": "thaw-operator", "operation": "Apply"});
+    assert!(
+        managers.as_array().unwrap().contains(&applied),
+        "{managers}"
+    );
+}
+
+#[tokio::test]
+async fn an_old_revision_is_removed_once_it_has_no_instance() {
+    let mut operator = Operator::of(TWO);
+    operator.settle().await;
+    let old = operator.deployments("web").remove(0);
+    operator.scale(&old, 2);
+    operator.edit(|function| function["spec"]["entrypoints"][0]["image"] = json!("b"));
+    operator.settle().await;
+    assert_eq!(operator.deployments("web").len(), 2, "the old one drains");
+    assert_eq!(
+        operator.deployments("api").len(),
+        1,
+        "the other entrypoint is left alone"
+    );
+    let status = operator.status();
+    let web = &status["entrypoints"][0];
+    assert_eq!(web["readyRevision"], web["revision"]);
+    assert_ne!(
+        web["revision"],
+        old["metadata"]["labels"]["thaw.dev/revision"]
+    );
+
+    operator.scale(&old, 0);
+    operator.settle().await;
+    assert_eq!(operator.deployments("web").len(), 1);
+    assert!(operator.events().contains(&"RevisionRemoved".to_owned()));
+}
+
+#[tokio::test]
+async fn an_old_revision_that_is_asked_for_at_the_last_moment_is_not_removed() {
+    let mut operator = Operator::of(TWO);
+    operator.settle().await;
+    let old = operator.deployments("web").remove(0);
+    operator.scale(&old, 0);
+    operator.edit(|function| function["spec"]["entrypoints"][0]["image"] = json!("b"));
+    operator.reconcile().await.unwrap();
+    operator.fill_caches();
+    operator.scale(&old, 1);
+    operator.reconcile_with_these_caches().await.unwrap();
+    let requests = operator.double.take_requests();
+    let deletions = requests.iter().filter(|call| call.method == Method::DELETE);
+    assert_eq!(deletions.count(), 1, "it was tried");
+    assert_eq!(operator.deployments("web").len(), 2);
+    assert!(!operator.events().contains(&"RevisionRemoved".to_owned()));
+}
+
+#[tokio::test]
+async fn an_object_of_somebody_else_is_left_alone() {
+    let mut operator = Operator::of(TWO);
+    operator.reconcile().await.unwrap();
+    let name = operator.deployments("web")[0]["metadata"]["name"].clone();
+    let path = format!("{DEPLOYMENTS}/{}", name.as_str().unwrap());
+    let foreign = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": "prod", "uid": "x"}});
+    operator.double.put(&path, foreign);
+    let before = operator.double.get(&path);
+    operator.reconcile().await.unwrap();
+    assert_eq!(operator.double.get(&path), before);
+    let stalled = operator.condition("Stalled");
+    assert_eq!(
+        (&stalled["status"], &stalled["reason"]),
+        (&json!("True"), &json!("NameConflict"))
+    );
+    assert_eq!(operator.condition("Ready")["status"], "False");
+    assert!(operator.events().contains(&"NameConflict".to_owned()));
+}
+
+#[tokio::test]
+async fn a_refusal_is_reported_and_the_other_entrypoint_goes_on() {
+    let mut operator = Operator::of(TWO);
+    let why = "exceeded quota: count/deployments.apps";
+    operator.double.refuse(Method::POST, DEPLOYMENTS, 403, why);
+    operator.reconcile().await.unwrap();
+    let ready = operator.condition("Ready");
+    assert_eq!(ready["reason"], "ChildRefused");
+    assert!(ready["message"].as_str().unwrap().contains(why), "{ready}");
+    assert!(operator.events().contains(&"ChildRefused".to_owned()));
+
+    operator.double.allow_all();
+    operator.settle().await;
+    assert_eq!(operator.condition("Ready")["status"], "True");
+    assert_eq!(operator.condition("Stalled")["status"], "False");
+
+    operator
+        .double
+        .refuse(Method::POST, DEPLOYMENTS, 422, "bad quantity");
+    operator.edit(|function| function["spec"]["entrypoints"][0]["image"] = json!("b"));
+    operator.reconcile().await.unwrap();
+    assert_eq!(
+        operator.condition("Ready")["status"],
+        "True",
+        "the older revision serves"
+    );
+    assert_eq!(operator.condition("Stalled")["reason"], "ChildRefused");
+    let status = operator.status();
+    assert_ne!(
+        status["entrypoints"][0]["revision"],
+        status["entrypoints"][0]["readyRevision"]
+    );
+    let old = operator.deployments("web");
+    assert_eq!(old.len(), 1, "what serves stays");
+}
+
+#[tokio::test]
+async fn a_server_error_is_tried_again_and_says_so_meanwhile() {
+    let mut operator = Operator::of(TWO);
+    operator
+        .double
+        .refuse(Method::POST, DEPLOYMENTS, 500, "InternalError");
+    operator.reconcile().await.unwrap_err();
+    assert_eq!(operator.condition("Reconciling")["status"], "True");
+    assert_eq!(operator.condition("Stalled")["status"], "False");
+    operator.double.allow_all();
+    operator.settle().await;
+    assert_eq!(operator.condition("Reconciling")["status"], "False");
+}
+
+#[tokio::test]
+async fn a_bad_edit_takes_nothing_down() {
+    let mut operator = Operator::of(TWO);
+    operator.settle().await;
+    let before = operator.status();
+    operator.edit(|function| {
+        function["spec"]["entrypoints"][0]["env"] = json!([{"name": "PORT", "value": "1"}]);
+    });
+    operator.settle().await;
+    assert_eq!(operator.condition("Ready")["status"], "True");
+    assert_eq!(operator.condition("Stalled")["reason"], "InvalidSpec");
+    assert_eq!(operator.status()["entrypoints"], before["entrypoints"]);
+
+    operator.edit(|function| {
+        function["spec"]["entrypoints"][0]["timeouts"] = json!({"boot": "99999999999999999999h"});
+    });
+    operator.settle().await;
+    let stalled = operator.condition("Stalled");
+    assert!(
+        stalled["message"]
+            .as_str()
+            .unwrap()
+            .contains("99999999999999999999h")
+    );
+    assert_eq!(operator.status()["entrypoints"], before["entrypoints"]);
+    assert_eq!(operator.double.list(DEPLOYMENTS).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn instance_counts_are_written_a_moment_later() {
+    let mut operator = Operator::of(TWO);
+    operator.settle().await;
+    operator.scale(&operator.deployments("web")[0], 1);
+    operator.double.take_requests();
+    let action = operator.reconcile().await.unwrap();
+    assert_ne!(action, Action::await_change());
+    assert!(writes(&operator.double.take_requests()).is_empty());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    operator.reconcile().await.unwrap();
+    assert_eq!(operator.status()["instances"], 1);
+}
+
+#[tokio::test]
+async fn a_function_that_is_being_deleted_is_left_to_the_garbage_collector() {
+    let mut operator = Operator::of(TWO);
+    operator.edit(|function| {
+        function["metadata"]["deletionTimestamp"] = json!("2030-01-01T00:00:00Z");
+    });
+    operator.reconcile().await.unwrap();
+    assert!(operator.double.take_requests().is_empty());
+}

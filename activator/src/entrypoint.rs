@@ -1,0 +1,628 @@
+//! The shell around one engine: turns its effects into wake-ups, dials and orders to the cluster.
+//!
+//! All state is behind one short lock; what an input leads to is carried out after it is released.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::AbortHandle,
+    time::Instant,
+};
+
+use crate::{
+    engine::{
+        Admission, BootFailure, BootReport, Census, Effects, Ending, Engine, InstanceId, Refusal,
+        Role, Settings, Takeover, WaiterId,
+    },
+    instance::Instance,
+    metrics::Meter,
+};
+
+/// Names one revision of an entrypoint.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// Namespace of the Function.
+    pub namespace: String,
+    /// Name of the Function.
+    pub function: String,
+    /// Name of the entrypoint.
+    pub entrypoint: String,
+    /// Revision.
+    pub revision: String,
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            namespace,
+            function,
+            entrypoint,
+            revision,
+        } = self;
+        write!(f, "{namespace}/{function}/{entrypoint}@{revision}")
+    }
+}
+
+/// What an entrypoint wants written in the cluster.
+#[derive(Debug)]
+pub enum Order {
+    /// Write [`Entrypoint::replicas`]; answer with [`Entrypoint::scaled`].
+    Scale,
+    /// Write the deletion costs of these pods, each lower than the one before; answer with [`Entrypoint::marked`].
+    Mark(Vec<(InstanceId, String)>),
+    /// This pod is no longer held.
+    Release(String),
+    /// A boot ended.
+    Report(BootReport),
+}
+
+/// Orders of all entrypoints. Bounded by the engines: each has one write of `replicas` under way, and one mark an instance.
+pub type Orders = mpsc::UnboundedSender<(Arc<Entrypoint>, Order)>;
+
+/// One revision of an entrypoint.
+#[derive(Debug)]
+pub struct Entrypoint {
+    /// What it is.
+    pub key: Key,
+    /// Name of its Deployment.
+    pub deployment: String,
+    /// Counts for the metrics.
+    pub(crate) meter: Meter,
+    orders: Orders,
+    state: Mutex<Shell>,
+    /// For handing out `Arc`s of itself.
+    this: OnceLock<std::sync::Weak<Self>>,
+}
+
+#[derive(Debug)]
+struct Shell {
+    engine: Engine,
+    /// When each arrived, and how it learns the outcome.
+    waiters: HashMap<WaiterId, (Instant, oneshot::Sender<Result<Slot, Refusal>>)>,
+    members: HashMap<InstanceId, Member>,
+    /// Pod UID → instance.
+    by_uid: HashMap<String, InstanceId>,
+    last_id: u64,
+    /// The timer that is set, and its task.
+    timer: Option<(Instant, AbortHandle)>,
+}
+
+#[derive(Debug)]
+struct Member {
+    instance: Arc<Instance>,
+    stages: Stages,
+    /// The engine asked to connect.
+    wanted: bool,
+    dialing: Option<AbortHandle>,
+}
+
+/// When each stage of the boot was seen to end.
+#[derive(Debug)]
+struct Stages {
+    seen: Instant,
+    scheduled: Option<Instant>,
+    located: Option<Instant>,
+}
+
+impl Stages {
+    /// Lengths of the stages of a boot that took this long until now.
+    fn lengths(&self, took: Duration) -> [(&'static str, Duration); 5] {
+        let now = Instant::now();
+        let asked = now.checked_sub(took).unwrap_or(now);
+        let scheduled = self.scheduled.unwrap_or(self.seen);
+        let located = self.located.unwrap_or(scheduled);
+        [
+            ("create", self.seen.saturating_duration_since(asked)),
+            ("schedule", scheduled.saturating_duration_since(self.seen)),
+            ("start", located.saturating_duration_since(scheduled)),
+            ("connect", now.saturating_duration_since(located)),
+            ("total", took),
+        ]
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.dialing.take().inspect(AbortHandle::abort);
+    }
+}
+
+impl Entrypoint {
+    /// An entrypoint with no instances, standing by.
+    pub fn new(key: Key, settings: Settings, orders: Orders, meter: Meter) -> Arc<Self> {
+        let deployment = crds::names::deployment(&key.function, &key.entrypoint, &key.revision);
+        let state = Mutex::new(Shell {
+            engine: Engine::new(settings),
+            waiters: HashMap::new(),
+            members: HashMap::new(),
+            by_uid: HashMap::new(),
+            last_id: 0,
+            timer: None,
+        });
+        let entrypoint = Arc::new(Self {
+            key,
+            deployment,
+            meter,
+            orders,
+            state,
+            this: OnceLock::new(),
+        });
+        entrypoint
+            .this
+            .set(Arc::downgrade(&entrypoint))
+            .expect("set once");
+        entrypoint
+    }
+
+    /// Waits for a slot.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the queue at once; a slot that was on its way goes to the next in line.
+    ///
+    /// # Errors
+    /// The reason why there will be no slot.
+    pub async fn admit(&self) -> Result<Slot, Refusal> {
+        let arrived = Instant::now();
+        let admitted = self.input(|shell, now| {
+            let (admission, effects) = shell.engine.arrive(now);
+            let admitted = match admission {
+                Admission::Run(instance) => Admitted::Now(Ok(self.slot(shell, instance, arrived))),
+                Admission::Refuse(refusal) => Admitted::Now(Err(refusal)),
+                Admission::Wait(waiter) => Admitted::Later(waiter, shell.wait(waiter, arrived)),
+            };
+            (admitted, effects)
+        });
+        match admitted {
+            Admitted::Now(outcome) => outcome,
+            Admitted::Later(waiter, outcome) => self.wait(waiter, outcome).await,
+        }
+    }
+
+    /// Waits again, in the old place, for an invocation that could not reach its instance.
+    ///
+    /// # Errors
+    /// The reason why there will be no slot.
+    pub async fn admit_again(&self, mut slot: Slot) -> Result<Slot, Refusal> {
+        let (waiter, outcome) = self.input(|shell, now| {
+            let (waiter, effects) = shell.engine.arrive_again(slot.id, slot.arrived, now);
+            ((waiter, shell.wait(waiter, slot.arrived)), effects)
+        });
+        slot.forget();
+        self.wait(waiter, outcome).await
+    }
+
+    async fn wait(
+        &self,
+        waiter: WaiterId,
+        outcome: oneshot::Receiver<Result<Slot, Refusal>>,
+    ) -> Result<Slot, Refusal> {
+        let mut waiting = Waiting {
+            entrypoint: self,
+            waiter,
+            outcome,
+        };
+        // The sender is dropped unused only with the entrypoint itself.
+        (&mut waiting.outcome)
+            .await
+            .unwrap_or(Err(Refusal::Unavailable))
+    }
+
+    /// A pod was seen; the same again changes nothing.
+    pub fn seen(&self, uid: &str, name: &str, held: bool) -> InstanceId {
+        self.input(|shell, now| match shell.by_uid.get(uid) {
+            Some(id) => (*id, shell.engine.hold(*id, held, now)),
+            None => {
+                let id = shell.add(uid, name);
+                (id, shell.engine.seen(id, held, now))
+            }
+        })
+    }
+
+    /// The instance has a node.
+    pub fn scheduled(&self, id: InstanceId) {
+        if let Some(member) = self.lock().members.get_mut(&id) {
+            member.stages.scheduled.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Where the instance will listen.
+    pub fn located(&self, id: InstanceId, address: SocketAddr) {
+        let mut shell = self.lock();
+        if let Some(member) = shell.members.get_mut(&id)
+            && member.instance.locate(address)
+        {
+            member.stages.located = Some(Instant::now());
+            self.dial(id, member);
+        }
+    }
+
+    /// What Kubernetes says the boot waits for.
+    pub fn waits_for(&self, id: InstanceId, what: BootFailure) {
+        self.input(|shell, now| ((), shell.engine.waits_for(id, what, now)));
+    }
+
+    /// The instance cannot boot, or crashed.
+    pub fn broke(&self, id: InstanceId, failure: BootFailure) {
+        self.input(|shell, now| ((), shell.engine.broke(id, failure, now)));
+    }
+
+    /// The cluster refuses to make pods.
+    pub fn creation_refused(&self, failure: BootFailure) {
+        self.input(|shell, now| ((), shell.engine.creation_refused(failure, now)));
+    }
+
+    /// The pod is being deleted or is gone.
+    pub fn gone(&self, uid: &str) {
+        self.input(|shell, now| {
+            let Some(id) = shell.by_uid.remove(uid) else {
+                return ((), Effects::default());
+            };
+            shell.members.remove(&id);
+            ((), shell.engine.gone(id, now))
+        });
+    }
+
+    /// `replicas` as the cluster has it.
+    pub fn observed(&self, replicas: Option<u32>) {
+        self.input(|shell, now| ((), shell.engine.observed(replicas, now)));
+    }
+
+    /// A write of `replicas` ended.
+    pub fn scaled(&self, replicas: Option<u32>) {
+        self.input(|shell, now| ((), shell.engine.scaled(replicas, now)));
+    }
+
+    /// Deletion costs are written.
+    pub fn marked(&self, ids: &[InstanceId]) {
+        self.input(|shell, now| ((), shell.engine.marked(ids, now)));
+    }
+
+    /// Takes the manifest's word.
+    pub fn configure(&self, settings: Settings) {
+        self.input(|shell, now| ((), shell.engine.configure(settings, now)));
+    }
+
+    /// This replica owns the entrypoint from now on.
+    pub fn own(&self, takeover: Takeover) {
+        self.input(|shell, now| ((), shell.engine.own(takeover, now)));
+    }
+
+    /// This replica stops owning the entrypoint. The names of the pods that it goes on using.
+    pub fn leave(&self) -> Vec<String> {
+        self.input(|shell, now| {
+            let (kept, effects) = shell.engine.leave(now);
+            let pods = kept
+                .iter()
+                .filter_map(|id| shell.members.get(id))
+                .map(|member| member.instance.name.clone());
+            (pods.collect(), effects)
+        })
+    }
+
+    /// No invocation waits or runs here.
+    pub fn is_quiet(&self) -> bool {
+        self.lock().engine.is_quiet()
+    }
+
+    /// Invocations that wait, invocations that run, and instances by state.
+    pub fn census(&self) -> (usize, u32, Census) {
+        let shell = self.lock();
+        (
+            shell.engine.waiting(),
+            shell.engine.running(),
+            shell.engine.census(),
+        )
+    }
+
+    /// Whether this replica hands out the slots.
+    pub fn role(&self) -> Role {
+        self.lock().engine.role()
+    }
+
+    /// What `replicas` must be now.
+    pub fn replicas(&self) -> u32 {
+        self.lock().engine.written()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shell> {
+        self.state.lock().expect("nothing panics under this lock")
+    }
+
+    fn me(&self) -> Arc<Self> {
+        self.this
+            .get()
+            .and_then(std::sync::Weak::upgrade)
+            .expect("a method runs on a living Arc")
+    }
+
+    /// Gives the engine an input and carries out what follows.
+    fn input<T>(&self, input: impl FnOnce(&mut Shell, Instant) -> (T, Effects)) -> T {
+        let now = Instant::now();
+        let mut shell = self.lock();
+        self.meter.advance(now, || shell.engine.census());
+        let (output, effects) = input(&mut shell, now);
+        let Effects {
+            dispatched,
+            refused,
+            dial,
+            boots,
+            mark,
+            released,
+            scale,
+            wake,
+        } = effects;
+        let answers = self.answers(&mut shell, dispatched, refused);
+        for id in dial {
+            if let Some(member) = shell.members.get_mut(&id) {
+                member.wanted = true;
+                self.dial(id, member);
+            }
+        }
+        for report in &boots {
+            if let (Some(member), None) = (
+                report.instance.and_then(|id| shell.members.get(&id)),
+                &report.failure,
+            ) {
+                // Set once: an adopted instance that is dialled again has booted before.
+                member.instance.boot.set(report.took).ok();
+                self.meter.booted(&member.stages.lengths(report.took));
+            }
+        }
+        let name = |id: &InstanceId| {
+            shell
+                .members
+                .get(id)
+                .map(|member| member.instance.name.clone())
+        };
+        let marked: Vec<_> = mark
+            .iter()
+            .filter_map(|id| Some((*id, name(id)?)))
+            .collect();
+        let released: Vec<_> = released.iter().filter_map(name).collect();
+        self.set_timer(&mut shell, wake);
+        drop(shell);
+
+        answers.into_iter().for_each(Answer::deliver);
+        boots
+            .into_iter()
+            .for_each(|report| self.order(Order::Report(report)));
+        released
+            .into_iter()
+            .for_each(|pod| self.order(Order::Release(pod)));
+        if !marked.is_empty() {
+            self.order(Order::Mark(marked));
+        }
+        if scale.is_some() {
+            self.order(Order::Scale);
+        }
+        output
+    }
+
+    fn order(&self, order: Order) {
+        // Refused only when the process ends.
+        self.orders.send((self.me(), order)).ok();
+    }
+
+    fn answers(
+        &self,
+        shell: &mut Shell,
+        dispatched: Vec<(WaiterId, InstanceId)>,
+        refused: Vec<(WaiterId, Refusal)>,
+    ) -> Vec<Answer> {
+        let mut answers = Vec::with_capacity(dispatched.len() + refused.len());
+        for (waiter, instance) in dispatched {
+            let (arrived, to) = shell
+                .waiters
+                .remove(&waiter)
+                .expect("a waiter stays until it is answered or cancelled");
+            let slot = self.slot(shell, instance, arrived);
+            answers.push(Answer {
+                to,
+                outcome: Ok(slot),
+            });
+        }
+        for (waiter, refusal) in refused {
+            let (_, to) = shell
+                .waiters
+                .remove(&waiter)
+                .expect("a waiter stays until it is answered or cancelled");
+            answers.push(Answer {
+                to,
+                outcome: Err(refusal),
+            });
+        }
+        answers
+    }
+
+    fn slot(&self, shell: &Shell, id: InstanceId, arrived: Instant) -> Slot {
+        let instance = shell.members[&id].instance.clone();
+        let (is_first, running) = instance.enter();
+        self.meter.admitted(running);
+        let boot = instance.boot.get().copied().filter(|_| is_first);
+        Slot {
+            entrypoint: Some(self.me()),
+            id,
+            instance,
+            arrived,
+            started: Instant::now(),
+            boot,
+            ending: Ending::Broken,
+        }
+    }
+
+    fn dial(&self, id: InstanceId, member: &mut Member) {
+        if !member.wanted || !member.instance.is_located() || member.dialing.is_some() {
+            return;
+        }
+        let (entrypoint, instance) = (
+            self.this.get().cloned().unwrap_or_default(),
+            member.instance.clone(),
+        );
+        let task = tokio::spawn(async move {
+            instance.boot().await;
+            if let Some(entrypoint) = entrypoint.upgrade() {
+                entrypoint.accepted(id);
+            }
+        });
+        member.dialing = Some(task.abort_handle());
+    }
+
+    fn accepted(&self, id: InstanceId) {
+        self.input(|shell, now| {
+            if let Some(member) = shell.members.get_mut(&id) {
+                (member.wanted, member.dialing) = (false, None);
+            }
+            ((), shell.engine.accepted(id, now))
+        });
+    }
+
+    /// One timer is enough: one that is due too early ticks in vain and sets the next.
+    fn set_timer(&self, shell: &mut Shell, wake: Option<Instant>) {
+        let Some(wake) = wake else { return };
+        if shell.timer.as_ref().is_some_and(|(at, _)| *at <= wake) {
+            return;
+        }
+        let entrypoint = self.this.get().cloned().unwrap_or_default();
+        let task = tokio::spawn(async move {
+            tokio::time::sleep_until(wake).await;
+            if let Some(entrypoint) = entrypoint.upgrade() {
+                entrypoint.input(|shell, now| {
+                    shell.timer = None;
+                    ((), shell.engine.tick(now))
+                });
+            }
+        });
+        if let Some((_, earlier)) = shell.timer.replace((wake, task.abort_handle())) {
+            earlier.abort();
+        }
+    }
+}
+
+impl Shell {
+    fn add(&mut self, uid: &str, name: &str) -> InstanceId {
+        self.last_id += 1;
+        let id = InstanceId(self.last_id);
+        let instance = Arc::new(Instance::new(name.to_owned()));
+        let stages = Stages {
+            seen: Instant::now(),
+            scheduled: None,
+            located: None,
+        };
+        self.members.insert(
+            id,
+            Member {
+                instance,
+                stages,
+                wanted: false,
+                dialing: None,
+            },
+        );
+        self.by_uid.insert(uid.to_owned(), id);
+        id
+    }
+
+    fn wait(
+        &mut self,
+        waiter: WaiterId,
+        arrived: Instant,
+    ) -> oneshot::Receiver<Result<Slot, Refusal>> {
+        let (to, outcome) = oneshot::channel();
+        self.waiters.insert(waiter, (arrived, to));
+        outcome
+    }
+}
+
+enum Admitted {
+    Now(Result<Slot, Refusal>),
+    Later(WaiterId, oneshot::Receiver<Result<Slot, Refusal>>),
+}
+
+/// An outcome on its way to a waiter, delivered outside the lock: a slot that nobody takes any more goes back through it.
+struct Answer {
+    to: oneshot::Sender<Result<Slot, Refusal>>,
+    outcome: Result<Slot, Refusal>,
+}
+
+impl Answer {
+    fn deliver(self) {
+        if let Err(Ok(mut unused)) = self.to.send(self.outcome) {
+            unused.finish();
+        }
+    }
+}
+
+/// A place in the queue, given up when dropped.
+struct Waiting<'a> {
+    entrypoint: &'a Entrypoint,
+    waiter: WaiterId,
+    outcome: oneshot::Receiver<Result<Slot, Refusal>>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.outcome.is_terminated() {
+            return;
+        }
+        self.outcome.close();
+        match self.outcome.try_recv() {
+            Ok(Ok(mut unused)) => unused.finish(),
+            Ok(Err(_)) => {}
+            Err(_) => self.entrypoint.input(|shell, now| {
+                shell.waiters.remove(&self.waiter);
+                ((), shell.engine.cancel(self.waiter, now))
+            }),
+        }
+    }
+}
+
+/// The right to run one invocation on an instance. Dropped without [`Slot::finish`], the instance is not used again.
+#[derive(Debug)]
+pub struct Slot {
+    entrypoint: Option<Arc<Entrypoint>>,
+    id: InstanceId,
+    /// The instance.
+    pub(crate) instance: Arc<Instance>,
+    /// When the invocation began to wait.
+    arrived: Instant,
+    started: Instant,
+    /// How long the instance booted, if this is its first invocation.
+    pub(crate) boot: Option<Duration>,
+    ending: Ending,
+}
+
+impl Slot {
+    /// The answer ended as it should: the instance takes the next invocation.
+    pub fn finish(&mut self) {
+        self.ending = Ending::Clean;
+        self.free();
+    }
+
+    /// The entrypoint took the slot back in its own way.
+    fn forget(&mut self) {
+        self.entrypoint = None;
+        self.instance.leave();
+    }
+
+    fn free(&mut self) {
+        let Some(entrypoint) = self.entrypoint.take() else {
+            return;
+        };
+        self.instance.leave();
+        entrypoint.meter.used(self.started.elapsed());
+        let (id, ending) = (self.id, self.ending);
+        entrypoint.input(|shell, now| ((), shell.engine.end(id, ending, now)));
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.free();
+    }
+}

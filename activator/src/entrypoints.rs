@@ -1,0 +1,146 @@
+//! All entrypoint revisions that this replica knows, and whether it owns them.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use crds::entrypoint::{Limits, Scale, Timeouts};
+
+use crate::{
+    engine::{Settings, Takeover},
+    entrypoint::{Entrypoint, Key, Orders},
+    metrics::{Meter, Metrics},
+};
+
+/// How long an instance of unknown state is left alone if its invocations have no `timeouts.duration`.
+const SUSPECT_FOR: Duration = Duration::from_secs(3600);
+
+/// The set.
+#[derive(Debug)]
+pub struct Entrypoints {
+    metrics: Arc<Metrics>,
+    orders: Orders,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    all: HashMap<Key, Arc<Entrypoint>>,
+    /// Set while this replica is the owner.
+    takeover: Option<Takeover>,
+    leaving: bool,
+}
+
+impl Entrypoints {
+    /// None yet, and not the owner.
+    pub fn new(metrics: Arc<Metrics>, orders: Orders) -> Self {
+        Self {
+            metrics,
+            orders,
+            state: Mutex::default(),
+        }
+    }
+
+    /// The entrypoint, made if it is new. One that no route leads to has [`retired`] settings.
+    pub fn get_or_add(&self, key: &Key) -> Arc<Entrypoint> {
+        let mut state = self.lock();
+        if let Some(known) = state.all.get(key) {
+            return known.clone();
+        }
+        let meter = Meter::new(&self.metrics, key, 1);
+        let new = Entrypoint::new(key.clone(), retired(), self.orders.clone(), meter);
+        state.all.insert(key.clone(), new.clone());
+        let takeover = state.takeover;
+        drop(state);
+        if let Some(takeover) = takeover {
+            new.own(takeover);
+        }
+        new
+    }
+
+    /// Forgets an entrypoint whose Deployment is gone.
+    pub fn remove(&self, key: &Key) {
+        self.lock().all.remove(key);
+    }
+
+    /// Every entrypoint.
+    pub fn all(&self) -> Vec<Arc<Entrypoint>> {
+        self.lock().all.values().cloned().collect()
+    }
+
+    /// This replica owns every entrypoint, those that come later included.
+    pub fn own(&self, takeover: Takeover) {
+        let all = {
+            let mut state = self.lock();
+            if state.leaving {
+                return;
+            }
+            // What comes later was never another owner's.
+            state.takeover = Some(Takeover::Released);
+            state.all.values().cloned().collect::<Vec<_>>()
+        };
+        all.iter().for_each(|entrypoint| entrypoint.own(takeover));
+    }
+
+    /// This replica owns nothing any more. The pods that it goes on using, with their namespaces.
+    pub fn leave(&self) -> Vec<(String, String)> {
+        let all = {
+            let mut state = self.lock();
+            (state.takeover, state.leaving) = (None, true);
+            state.all.values().cloned().collect::<Vec<_>>()
+        };
+        let kept = all.iter().flat_map(|entrypoint| {
+            let namespace = entrypoint.key.namespace.clone();
+            entrypoint
+                .leave()
+                .into_iter()
+                .map(move |pod| (namespace.clone(), pod))
+        });
+        kept.collect()
+    }
+
+    /// No invocation waits or runs anywhere.
+    pub fn is_quiet(&self) -> bool {
+        self.all().iter().all(|entrypoint| entrypoint.is_quiet())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics under this lock")
+    }
+}
+
+/// What the engine needs of a manifest.
+pub fn settings(scale: &Scale, limits: &Limits, timeouts: &Timeouts) -> Settings {
+    let Scale {
+        min,
+        max,
+        concurrency,
+        idle_after,
+    } = *scale;
+    Settings {
+        min,
+        max,
+        concurrency,
+        idle_after,
+        queue: limits.queue,
+        queue_timeout: timeouts.queue,
+        boot_timeout: timeouts.boot,
+        suspect_for: timeouts.duration.unwrap_or(SUSPECT_FOR),
+    }
+}
+
+/// Settings of a revision that takes no traffic: what runs is finished, and every idle instance goes.
+pub fn retired() -> Settings {
+    Settings {
+        min: 0,
+        max: 1,
+        concurrency: 1,
+        idle_after: Duration::ZERO,
+        queue: 0,
+        queue_timeout: Some(Duration::from_secs(30)),
+        boot_timeout: Some(Duration::from_secs(60)),
+        suspect_for: Duration::from_secs(300),
+    }
+}

@@ -1,0 +1,195 @@
+//! Connections to one instance.
+//!
+//! Connections are kept here and not in a pooled client: hyper's pooled client loses a request whose connection failed, while
+//! `try_send_request` gives it back unread.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    client::conn::http1::{SendRequest, handshake},
+};
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, time::Instant};
+
+use crate::proxy::body::RequestBody;
+
+/// A kept connection older than this is not used: common servers close idle ones after 2 s (gunicorn) or 5 s (Node.js), and a request
+/// that crosses such a close on the wire is lost.
+const KEPT_FOR: Duration = Duration::from_secs(1);
+/// One attempt to connect. A pod address that nobody answers yet drops the first packet silently.
+const CONNECT: Duration = Duration::from_secs(1);
+/// Waits between refused attempts while an instance boots.
+const RETRY: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(20));
+
+/// One instance of an entrypoint revision.
+#[derive(Debug)]
+pub struct Instance {
+    /// Name of the pod.
+    pub name: String,
+    address: OnceLock<SocketAddr>,
+    kept: Mutex<Vec<Connection>>,
+    /// How long it booted, for the answer to its first invocation.
+    pub(crate) boot: OnceLock<Duration>,
+    invocations: AtomicU64,
+    running: AtomicU32,
+}
+
+/// A connection that carries nothing.
+#[derive(Debug)]
+pub struct Connection {
+    sender: SendRequest<RequestBody>,
+    idle_since: Instant,
+}
+
+/// Why a request got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// No byte of it was sent; it may be sent to another instance.
+    #[error("connect to instance {instance}: {source}")]
+    Unreached {
+        /// Name of the pod.
+        instance: String,
+        /// What the network said.
+        source: io::Error,
+        /// The request, unread.
+        request: Box<Request<RequestBody>>,
+    },
+    /// The instance may have seen it.
+    #[error("instance broke off: {0}")]
+    Broken(#[from] hyper::Error),
+}
+
+impl Instance {
+    /// An instance that has no address yet.
+    pub fn new(name: String) -> Self {
+        Self {
+            name,
+            address: OnceLock::new(),
+            kept: Mutex::default(),
+            boot: OnceLock::new(),
+            invocations: AtomicU64::new(0),
+            running: AtomicU32::new(0),
+        }
+    }
+
+    /// Where it listens; the first word counts, since a pod keeps its address. True if this is news.
+    pub(crate) fn locate(&self, address: SocketAddr) -> bool {
+        self.address.set(address).is_ok()
+    }
+
+    pub(crate) fn is_located(&self) -> bool {
+        self.address.get().is_some()
+    }
+
+    /// Counts an invocation in; true for the first one. The count of those running at once comes back with it.
+    pub(crate) fn enter(&self) -> (bool, u32) {
+        let first = self.invocations.fetch_add(1, Ordering::Relaxed) == 0;
+        (first, self.running.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Counts an invocation out.
+    pub(crate) fn leave(&self) {
+        self.running.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Connects as soon as the instance accepts, for as long as it takes. The connection is kept for the first request.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the attempts and leaves nothing behind.
+    pub(crate) async fn boot(&self) {
+        let mut wait = RETRY.0;
+        loop {
+            if let Ok(connection) = self.connect().await {
+                self.keep(connection);
+                return;
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(RETRY.1);
+        }
+    }
+
+    /// Sends one request, over a kept connection if there is a fresh one. The connection comes back with the answer, to be
+    /// [kept](Self::keep) when the answer's body has ended.
+    ///
+    /// # Errors
+    /// [`SendError::Unreached`] promises that no byte was sent.
+    pub(crate) async fn send(
+        self: Arc<Self>,
+        mut request: Request<RequestBody>,
+    ) -> Result<(Response<Incoming>, Connection), SendError> {
+        while let Some(mut connection) = self.take_kept() {
+            if connection.sender.ready().await.is_err() {
+                continue;
+            }
+            match connection.sender.try_send_request(request).await {
+                Ok(response) => return Ok((response, connection)),
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => request = unsent,
+                    None => return Err(error.into_error().into()),
+                },
+            }
+        }
+        let connected = self.connect().await;
+        let mut connection = match connected {
+            Ok(connection) => connection,
+            Err(source) => {
+                let instance = self.name.clone();
+                return Err(SendError::Unreached {
+                    instance,
+                    source,
+                    request: Box::new(request),
+                });
+            }
+        };
+        match connection.sender.try_send_request(request).await {
+            Ok(response) => Ok((response, connection)),
+            Err(error) => Err(error.into_error().into()),
+        }
+    }
+
+    /// Keeps a connection whose answer has ended.
+    pub(crate) fn keep(&self, mut connection: Connection) {
+        if !connection.sender.is_closed() {
+            connection.idle_since = Instant::now();
+            self.kept
+                .lock()
+                .expect("nothing panics under this lock")
+                .push(connection);
+        }
+    }
+
+    fn take_kept(&self) -> Option<Connection> {
+        let mut kept = self.kept.lock().expect("nothing panics under this lock");
+        let newest = kept.pop()?;
+        if newest.idle_since.elapsed() < KEPT_FOR {
+            return Some(newest);
+        }
+        kept.clear();
+        None
+    }
+
+    async fn connect(&self) -> io::Result<Connection> {
+        let address = *self.address.get().ok_or(io::ErrorKind::NotConnected)?;
+        let stream = tokio::time::timeout(CONNECT, TcpStream::connect(address)).await??;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = handshake(TokioIo::new(stream))
+            .await
+            .map_err(io::Error::other)?;
+        // It ends when the sender is dropped or the instance closes it; what went wrong reaches the request itself.
+        tokio::spawn(async move { connection.await.ok() });
+        Ok(Connection {
+            sender,
+            idle_since: Instant::now(),
+        })
+    }
+}

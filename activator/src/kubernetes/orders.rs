@@ -1,0 +1,158 @@
+//! Carries out what entrypoints want written, until it is written or no longer wanted.
+
+use std::{sync::Arc, time::Duration};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use crds::names;
+use futures::{StreamExt, stream};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    engine::{BootReport, InstanceId},
+    entrypoint::{Entrypoint, Order},
+};
+
+use super::reports::Reports;
+
+/// Pods whose annotation is written at once.
+const AT_ONCE: usize = 16;
+
+/// What writes need.
+#[derive(Clone)]
+pub struct Writer {
+    /// The API server.
+    pub client: Client,
+    /// Where boots are reported.
+    pub reports: Reports,
+    /// Deletion costs go down from here, one for each marked pod.
+    pub costs: Arc<std::sync::atomic::AtomicI32>,
+}
+
+impl Writer {
+    /// Carries out orders until the last entrypoint is gone. Each has its own task, since the engines see to their order.
+    pub async fn run(
+        self,
+        mut orders: UnboundedReceiver<(Arc<Entrypoint>, Order)>,
+        tasks: TaskTracker,
+    ) {
+        while let Some((entrypoint, order)) = orders.recv().await {
+            let writer = self.clone();
+            tasks.spawn(async move {
+                match order {
+                    Order::Scale => writer.scale(&entrypoint).await,
+                    Order::Mark(pods) => writer.mark(&entrypoint, pods).await,
+                    Order::Release(pod) => writer.hold(&entrypoint.key.namespace, &pod, None).await,
+                    Order::Report(report) => writer.report(&entrypoint, &report),
+                }
+            });
+        }
+    }
+
+    /// Writes what is wanted at the moment of each attempt.
+    async fn scale(&self, entrypoint: &Arc<Entrypoint>) {
+        let api: Api<Deployment> = Api::namespaced(self.client.clone(), &entrypoint.key.namespace);
+        let mut waits = waits();
+        loop {
+            let replicas = entrypoint.replicas();
+            let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+            match api
+                .patch_scale(&entrypoint.deployment, &PatchParams::default(), &patch)
+                .await
+            {
+                Ok(_) => {
+                    tracing::debug!(entrypoint = %entrypoint.key, replicas, "scaled");
+                    return entrypoint.scaled(Some(replicas));
+                }
+                Err(kube::Error::Api(error)) if error.code == 404 => {
+                    return entrypoint.scaled(None);
+                }
+                Err(error) => {
+                    tracing::warn!(entrypoint = %entrypoint.key, replicas, %error, "cannot scale, trying again")
+                }
+            }
+            tokio::time::sleep(waits.next().unwrap_or(LONGEST_WAIT)).await;
+        }
+    }
+
+    async fn mark(&self, entrypoint: &Arc<Entrypoint>, pods: Vec<(InstanceId, String)>) {
+        let (ids, names): (Vec<_>, Vec<_>) = pods.into_iter().unzip();
+        let namespace = &entrypoint.key.namespace;
+        let writes = names.into_iter().map(|pod| async move {
+            let cost = self
+                .costs
+                .fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+            self.annotate(
+                namespace,
+                &pod,
+                names::DELETION_COST,
+                Some(&cost.to_string()),
+            )
+            .await;
+        });
+        // Costs are drawn in the order of the list, whatever the order in which the writes end.
+        stream::iter(writes)
+            .buffered(AT_ONCE)
+            .collect::<Vec<_>>()
+            .await;
+        entrypoint.marked(&ids);
+    }
+
+    /// Says that this replica is using the pod, or that it no longer is.
+    pub async fn hold(&self, namespace: &str, pod: &str, holder: Option<&str>) {
+        self.annotate(namespace, pod, names::HELD_BY, holder).await;
+    }
+
+    async fn annotate(&self, namespace: &str, pod: &str, annotation: &str, value: Option<&str>) {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {annotation: value}}}));
+        let mut waits = waits();
+        loop {
+            match api
+                .patch_metadata(pod, &PatchParams::default(), &patch)
+                .await
+            {
+                Ok(_) => return,
+                // It is gone already.
+                Err(kube::Error::Api(error)) if error.code == 404 => return,
+                Err(error) => {
+                    tracing::warn!(namespace, pod, annotation, %error, "cannot annotate, trying again")
+                }
+            }
+            tokio::time::sleep(waits.next().unwrap_or(LONGEST_WAIT)).await;
+        }
+    }
+
+    fn report(&self, entrypoint: &Arc<Entrypoint>, report: &BootReport) {
+        let key = &entrypoint.key;
+        match &report.failure {
+            None => {
+                tracing::info!(entrypoint = %key, seconds = report.took.as_secs_f64(), "booted");
+                entrypoint.meter.boot_ended("succeeded", "");
+            }
+            Some(failure) => {
+                tracing::info!(entrypoint = %key, reason = failure.reason, message = failure.message, "boot failed");
+                entrypoint.meter.boot_ended("failed", &failure.reason);
+            }
+        }
+        self.reports.boot(key, report);
+    }
+}
+
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// Waits between attempts: a warm start, then at most one attempt in two seconds for each write.
+fn waits() -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(50))
+        .with_max_delay(LONGEST_WAIT)
+        .with_jitter()
+        .without_max_times()
+        .build()
+}

@@ -1,0 +1,216 @@
+//! What a pod says about its instance. Pure.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crds::names;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+
+use crate::{engine::BootFailure, entrypoint::Key};
+
+/// What a pod says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// On its way, and what it waits for.
+    Booting(BootFailure),
+    /// It cannot boot, or its container ended.
+    Broken(BootFailure),
+    /// It is being deleted, or is over.
+    Gone,
+}
+
+/// Waiting reasons of a container after which trying again does not help until something changes.
+const HOPELESS: [&str; 11] = [
+    "CrashLoopBackOff",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "ErrImageNeverPull",
+    "ErrImagePull",
+    "ImageInspectError",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "RegistryUnavailable",
+    "RunContainerError",
+    "SignatureValidationFailed",
+];
+
+/// Which entrypoint revision the labels name.
+pub fn key(namespace: Option<&String>, labels: &impl Fn(&str) -> Option<String>) -> Option<Key> {
+    Some(Key {
+        namespace: namespace?.clone(),
+        function: labels(names::FUNCTION)?,
+        entrypoint: labels(names::ENTRYPOINT)?,
+        revision: labels(names::REVISION)?,
+    })
+}
+
+/// Where the container will listen, once the pod has an address.
+pub fn address(pod: &Pod) -> Option<SocketAddr> {
+    let ip: IpAddr = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
+    let container = pod
+        .spec
+        .as_ref()?
+        .containers
+        .iter()
+        .find(|c| c.name == names::CONTAINER)?;
+    let port = container.ports.as_ref()?.first()?.container_port;
+    Some(SocketAddr::new(ip, u16::try_from(port).ok()?))
+}
+
+/// Whether the pod has a node.
+pub fn is_scheduled(pod: &Pod) -> bool {
+    pod.spec
+        .as_ref()
+        .is_some_and(|spec| spec.node_name.is_some())
+}
+
+/// The replica that is still using the instance although it stopped being the owner.
+pub fn held_by(pod: &Pod) -> Option<&str> {
+    pod.metadata
+        .annotations
+        .as_ref()?
+        .get(names::HELD_BY)
+        .map(String::as_str)
+}
+
+/// Where the pod is in its life.
+pub fn life(pod: &Pod) -> Life {
+    let status = pod.status.clone().unwrap_or_default();
+    if pod.metadata.deletion_timestamp.is_some()
+        || matches!(status.phase.as_deref(), Some("Failed" | "Succeeded"))
+    {
+        return Life::Gone;
+    }
+    let containers = status.container_statuses.unwrap_or_default();
+    if let Some(container) = containers.iter().find(|c| c.name == names::CONTAINER) {
+        return of_container(container);
+    }
+    let conditions = status.conditions.unwrap_or_default();
+    let unscheduled = conditions
+        .iter()
+        .find(|c| c.type_ == "PodScheduled" && c.status == "False");
+    Life::Booting(match unscheduled {
+        Some(condition) => BootFailure {
+            reason: condition
+                .reason
+                .clone()
+                .unwrap_or_else(|| "Unschedulable".to_owned()),
+            message: condition
+                .message
+                .clone()
+                .unwrap_or_else(|| "no node takes the pod".to_owned()),
+        },
+        None => waiting("Pending", "the pod has not started"),
+    })
+}
+
+fn of_container(container: &ContainerStatus) -> Life {
+    let state = container.state.clone().unwrap_or_default();
+    let last = container.last_state.clone().unwrap_or_default();
+    // A container that ended once has lost what it kept in memory; its restart is not the same instance.
+    if let Some(ended) = state.terminated.or(last.terminated) {
+        let reason = ended.reason.unwrap_or_else(|| "Error".to_owned());
+        let said = ended
+            .message
+            .filter(|message| !message.is_empty())
+            .map(|message| format!(": {}", message.trim()));
+        let message = format!(
+            "the container ended with exit code {}{}",
+            ended.exit_code,
+            said.unwrap_or_default()
+        );
+        return Life::Broken(BootFailure { reason, message });
+    }
+    if let Some(waits) = state.waiting {
+        let reason = waits.reason.unwrap_or_else(|| "Waiting".to_owned());
+        let message = waits
+            .message
+            .unwrap_or_else(|| "the container has not started".to_owned());
+        let failure = BootFailure { reason, message };
+        let hopeless = HOPELESS.contains(&failure.reason.as_str());
+        return if hopeless {
+            Life::Broken(failure)
+        } else {
+            Life::Booting(failure)
+        };
+    }
+    Life::Booting(waiting(
+        "NotListening",
+        "the container runs but accepts no connection: listen on all addresses at the port in $PORT",
+    ))
+}
+
+fn waiting(reason: &str, message: &str) -> BootFailure {
+    BootFailure {
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(yaml: &str) -> Pod {
+        serde_yaml::from_str(yaml).unwrap()
+    }
+
+    fn with_container(state: &str) -> Life {
+        life(&pod(&format!(
+            "{{status: {{phase: Pending, containerStatuses: [{{name: function, image: a, imageID: '', ready: false,
+               restartCount: 0, {state}}}]}}}}"
+        )))
+    }
+
+    #[test]
+    fn a_boot_that_cannot_succeed_is_told_from_one_that_takes_its_time() {
+        let is_broken = |state: &str| matches!(with_container(state), Life::Broken(_));
+        assert!(is_broken(
+            "state: {waiting: {reason: ErrImagePull, message: no such image}}"
+        ));
+        assert!(is_broken(
+            "state: {waiting: {reason: CreateContainerConfigError}}"
+        ));
+        assert!(is_broken(
+            "state: {terminated: {exitCode: 3, reason: Error}}"
+        ));
+        assert!(is_broken(
+            "state: {running: {}}, lastState: {terminated: {exitCode: 0}}"
+        ));
+        assert!(!is_broken("state: {waiting: {reason: ContainerCreating}}"));
+        assert!(!is_broken("state: {running: {}}"));
+    }
+
+    #[test]
+    fn a_container_that_ended_says_with_what() {
+        let Life::Broken(failure) =
+            with_container("state: {terminated: {exitCode: 3, reason: Error, message: boom}}")
+        else {
+            panic!("a container that ended is broken");
+        };
+        assert_eq!(
+            failure.message,
+            "the container ended with exit code 3: boom"
+        );
+    }
+
+    #[test]
+    fn an_unschedulable_pod_waits_with_the_schedulers_words() {
+        let pod = pod(
+            "{status: {phase: Pending, conditions: [{type: PodScheduled, status: 'False',
+            reason: Unschedulable, message: 0/1 nodes are available}]}}",
+        );
+        let failure = BootFailure {
+            reason: "Unschedulable".into(),
+            message: "0/1 nodes are available".into(),
+        };
+        assert_eq!(life(&pod), Life::Booting(failure));
+    }
+
+    #[test]
+    fn the_address_is_known_with_ip_and_port() {
+        let pod = pod(
+            "{spec: {containers: [{name: function, ports: [{containerPort: 8081}]}]}, status: {podIP: 10.0.0.7}}",
+        );
+        assert_eq!(address(&pod), Some("10.0.0.7:8081".parse().unwrap()));
+    }
+}

@@ -1,0 +1,434 @@
+//! Functions, Deployments and Pods, from watches into routes and entrypoints.
+//!
+//! One task applies all events, so nothing here needs a lock. Level-triggered: an event says "look at this object", never "this
+//! happened". A watch that starts over tells what is missing by what it no longer lists.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Debug,
+    sync::Arc,
+};
+
+use crds::{
+    Function,
+    entrypoint::{Entrypoint as Manifest, resolve},
+    names,
+};
+use futures::{Stream, StreamExt, stream::select_all};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    core::DeserializeGuard,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Config, Event, watcher},
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch::Sender;
+
+use super::pods::{self, Life};
+use crate::{
+    engine::BootFailure,
+    entrypoint::{Entrypoint, Key},
+    entrypoints::{Entrypoints, retired, settings},
+    proxy::Proxy,
+    routes::{Host, Route},
+};
+
+/// The API server ends a watch after this many seconds; a dead one is noticed no later.
+const WATCH_SECONDS: u32 = 60;
+
+/// The three watches.
+const FUNCTIONS: usize = 0;
+const DEPLOYMENTS: usize = 1;
+const PODS: usize = 2;
+
+/// A Function's namespace and name.
+type Name = (String, String);
+
+/// What the watches have shown so far.
+pub struct World {
+    identity: String,
+    domain: String,
+    proxy: Arc<Proxy>,
+    entrypoints: Arc<Entrypoints>,
+    reports: super::reports::Known,
+    /// What each Function routes to, by entrypoint.
+    functions: HashMap<Name, HashMap<String, Key>>,
+    /// Pods by UID.
+    pods: HashMap<String, Arc<Entrypoint>>,
+    deployments: HashMap<String, Key>,
+    /// UIDs listed since a watch started over; `None` outside such a list.
+    listed: [Option<HashSet<String>>; 3],
+    synced: [bool; 3],
+    is_synced: Sender<bool>,
+}
+
+enum Seen {
+    Function(Event<DeserializeGuard<Function>>),
+    Deployment(Event<Deployment>),
+    Pod(Event<Pod>),
+}
+
+impl World {
+    /// Nothing seen yet. `is_synced` becomes true when every watch has listed once.
+    pub fn new(
+        identity: String,
+        domain: String,
+        proxy: Arc<Proxy>,
+        entrypoints: Arc<Entrypoints>,
+        reports: super::reports::Known,
+        is_synced: Sender<bool>,
+    ) -> Self {
+        Self {
+            identity,
+            domain,
+            proxy,
+            entrypoints,
+            reports,
+            functions: HashMap::new(),
+            pods: HashMap::new(),
+            deployments: HashMap::new(),
+            listed: [None, None, None],
+            synced: [false; 3],
+            is_synced,
+        }
+    }
+
+    /// Follows the watches for ever.
+    pub async fn follow(mut self, client: Client) {
+        let children = Config::default()
+            .timeout(WATCH_SECONDS)
+            .labels(names::CHILDREN);
+        let mut events = select_all([
+            events(
+                Api::all(client.clone()),
+                Config::default().timeout(WATCH_SECONDS),
+                Seen::Function,
+            ),
+            events(Api::all(client.clone()), children.clone(), Seen::Deployment),
+            events(Api::all(client), children, Seen::Pod),
+        ]);
+        while let Some(event) = events.next().await {
+            match event {
+                Seen::Function(event) => {
+                    self.take(FUNCTIONS, event, Self::function, Self::function_gone)
+                }
+                Seen::Deployment(event) => {
+                    self.take(DEPLOYMENTS, event, Self::deployment, Self::deployment_gone)
+                }
+                Seen::Pod(event) => self.take(PODS, event, Self::pod, Self::pod_gone),
+            }
+        }
+    }
+
+    fn take<K: Resource>(
+        &mut self,
+        kind: usize,
+        event: Event<K>,
+        seen: fn(&mut Self, K),
+        gone: fn(&mut Self, &str),
+    ) {
+        match event {
+            Event::Init => self.listed[kind] = Some(HashSet::new()),
+            Event::InitApply(object) => {
+                let id = identity(kind, &object);
+                self.listed[kind].get_or_insert_default().insert(id);
+                seen(self, object);
+            }
+            Event::InitDone => {
+                let listed = self.listed[kind].take().unwrap_or_default();
+                let missing = self
+                    .known(kind)
+                    .into_iter()
+                    .filter(|id| !listed.contains(id));
+                missing
+                    .collect::<Vec<_>>()
+                    .iter()
+                    .for_each(|id| gone(self, id));
+                self.note_synced(kind);
+            }
+            Event::Apply(object) => seen(self, object),
+            Event::Delete(object) => gone(self, &identity(kind, &object)),
+        }
+    }
+
+    fn known(&self, kind: usize) -> Vec<String> {
+        match kind {
+            FUNCTIONS => self
+                .functions
+                .keys()
+                .map(|(namespace, name)| format!("{namespace}/{name}"))
+                .collect(),
+            DEPLOYMENTS => self.deployments.keys().cloned().collect(),
+            _ => self.pods.keys().cloned().collect(),
+        }
+    }
+
+    fn note_synced(&mut self, kind: usize) {
+        self.synced[kind] = true;
+        if self.synced.iter().all(|synced| *synced) {
+            // Only now is it known which revisions no route leads to.
+            self.is_synced.send_replace(true);
+        }
+    }
+
+    fn function(&mut self, object: DeserializeGuard<Function>) {
+        let function = match object.0 {
+            Ok(function) => function,
+            Err(error) => {
+                let name = error.metadata.name.unwrap_or_default();
+                tracing::warn!(function = name, error = %error.error, "cannot read a Function, its routes stay as they are");
+                return;
+            }
+        };
+        let (Some(namespace), name) = (function.namespace(), function.name_any()) else {
+            return;
+        };
+        let manifests = match resolve(&function.spec) {
+            Ok(manifests) => manifests,
+            // The operator says so in the status; routes stay as they are.
+            Err(error) => return tracing::debug!(function = name, %error, "invalid Function"),
+        };
+        self.reports.function(&function);
+        let mut targets = HashMap::new();
+        let host = Host {
+            paths: manifests
+                .iter()
+                .map(|manifest| {
+                    let route = self.route(&namespace, &name, manifest, &function);
+                    if let Ok(target) = &route.target {
+                        targets.insert(manifest.name.clone(), target.key.clone());
+                    }
+                    (manifest.path.clone(), Arc::new(route))
+                })
+                .collect(),
+            namespace: namespace.clone(),
+            function: name.clone(),
+        };
+        self.publish(&namespace, &name, Some(host));
+        self.retarget((namespace, name), targets);
+    }
+
+    fn route(
+        &self,
+        namespace: &str,
+        function: &str,
+        manifest: &Manifest,
+        object: &Function,
+    ) -> Route {
+        let statuses = object
+            .status
+            .as_ref()
+            .map(|status| status.entrypoints.as_slice())
+            .unwrap_or_default();
+        let status = statuses.iter().find(|status| status.name == manifest.name);
+        let target = match status.and_then(|status| status.ready_revision.clone()) {
+            None => Err(why_not_ready(object)),
+            Some(revision) => {
+                let key = Key {
+                    namespace: namespace.to_owned(),
+                    function: function.to_owned(),
+                    entrypoint: manifest.name.clone(),
+                    revision,
+                };
+                let entrypoint = self.entrypoints.get_or_add(&key);
+                entrypoint.meter.set_concurrency(manifest.scale.concurrency);
+                entrypoint.configure(settings(
+                    &manifest.scale,
+                    &manifest.limits,
+                    &manifest.timeouts,
+                ));
+                Ok(entrypoint)
+            }
+        };
+        Route {
+            path: manifest.path.clone(),
+            path_match: manifest.path_match,
+            entrypoint: manifest.name.clone(),
+            target,
+            request_bytes: manifest.limits.request_bytes,
+            timeouts: manifest.timeouts,
+        }
+    }
+
+    fn publish(&self, namespace: &str, function: &str, host: Option<Host>) {
+        let name = names::default_host(function, namespace, &self.domain);
+        let routes = self.proxy.routes.load().with(&name, host);
+        self.proxy.routes.store(Arc::new(routes));
+    }
+
+    /// Notes what a Function routes to now; what it routed to before finishes and goes.
+    fn retarget(&mut self, name: Name, targets: HashMap<String, Key>) {
+        let before = self
+            .functions
+            .insert(name, targets.clone())
+            .unwrap_or_default();
+        let abandoned = before
+            .into_values()
+            .filter(|key| !targets.values().any(|target| target == key));
+        abandoned.for_each(|key| self.entrypoints.get_or_add(&key).configure(retired()));
+    }
+
+    fn function_gone(&mut self, id: &str) {
+        let Some((namespace, name)) = id
+            .split_once('/')
+            .map(|(a, b)| (a.to_owned(), b.to_owned()))
+        else {
+            return;
+        };
+        self.publish(&namespace, &name, None);
+        self.reports.function_gone(&namespace, &name);
+        self.retarget((namespace.clone(), name.clone()), HashMap::new());
+        self.functions.remove(&(namespace, name));
+    }
+
+    fn deployment(&mut self, object: Deployment) {
+        let labels = object.labels();
+        let Some(key) = pods::key(object.metadata.namespace.as_ref(), &|name| {
+            labels.get(name).cloned()
+        }) else {
+            return;
+        };
+        let spec = object
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.replicas)
+            .unwrap_or(1);
+        let entrypoint = self.entrypoints.get_or_add(&key);
+        if object.metadata.deletion_timestamp.is_some() {
+            entrypoint.observed(None);
+        } else {
+            entrypoint.observed(Some(u32::try_from(spec).unwrap_or(0)));
+            if let Some(failure) = creation_failure(&object, spec) {
+                entrypoint.creation_refused(failure);
+            }
+        }
+        self.deployments.insert(identity(DEPLOYMENTS, &object), key);
+    }
+
+    fn deployment_gone(&mut self, id: &str) {
+        let Some(key) = self.deployments.remove(id) else {
+            return;
+        };
+        self.entrypoints.get_or_add(&key).observed(None);
+        let is_routed = self
+            .functions
+            .values()
+            .any(|targets| targets.values().any(|target| *target == key));
+        if !is_routed {
+            self.entrypoints.remove(&key);
+        }
+    }
+
+    fn pod(&mut self, pod: Pod) {
+        let uid = identity(PODS, &pod);
+        let life = pods::life(&pod);
+        if life == Life::Gone {
+            return self.pod_gone(&uid);
+        }
+        let labels = pod.labels();
+        let Some(key) = pods::key(pod.metadata.namespace.as_ref(), &|name| {
+            labels.get(name).cloned()
+        }) else {
+            return;
+        };
+        let entrypoint = self.entrypoints.get_or_add(&key);
+        let held = pods::held_by(&pod).is_some_and(|holder| holder != self.identity);
+        let id = entrypoint.seen(&uid, &pod.name_any(), held);
+        if pods::is_scheduled(&pod) {
+            entrypoint.scheduled(id);
+        }
+        if let Some(address) = pods::address(&pod) {
+            entrypoint.located(id, address);
+        }
+        match life {
+            Life::Booting(waits_for) => entrypoint.waits_for(id, waits_for),
+            Life::Broken(failure) => entrypoint.broke(id, failure),
+            Life::Gone => {}
+        }
+        self.pods.insert(uid, entrypoint);
+    }
+
+    fn pod_gone(&mut self, uid: &str) {
+        if let Some(entrypoint) = self.pods.remove(uid) {
+            entrypoint.gone(uid);
+        }
+    }
+}
+
+fn events<K>(
+    api: Api<K>,
+    config: Config,
+    wrap: fn(Event<K>) -> Seen,
+) -> std::pin::Pin<Box<dyn Stream<Item = Seen> + Send>>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    K::DynamicType: Default,
+{
+    let kind = K::kind(&K::DynamicType::default()).into_owned();
+    let events =
+        watcher(api, config)
+            .default_backoff()
+            .filter_map(move |event: watcher::Result<_>| {
+                let event = event.inspect_err(
+                    |error| tracing::warn!(kind, %error, "watch failed, trying again"),
+                );
+                std::future::ready(event.ok().map(wrap))
+            });
+    events.boxed()
+}
+
+/// Functions are known by name, since their routes are; children by UID.
+fn identity<K: Resource>(kind: usize, object: &K) -> String {
+    let meta = object.meta();
+    if kind != FUNCTIONS {
+        return meta.uid.clone().unwrap_or_default();
+    }
+    format!(
+        "{}/{}",
+        meta.namespace.as_deref().unwrap_or_default(),
+        meta.name.as_deref().unwrap_or_default()
+    )
+}
+
+fn why_not_ready(function: &Function) -> String {
+    let conditions = function
+        .status
+        .as_ref()
+        .map(|status| status.conditions.as_slice())
+        .unwrap_or_default();
+    let ready = conditions
+        .iter()
+        .find(|condition| condition.type_ == crds::conditions::READY);
+    match ready {
+        Some(ready) => format!("{}: {}", ready.reason, ready.message),
+        None => "the operator has not made a revision of the entrypoint yet".to_owned(),
+    }
+}
+
+/// Why the ReplicaSet cannot make the pods it was told to: quota, admission. Only if the word is about the present `replicas`.
+fn creation_failure(deployment: &Deployment, replicas: i32) -> Option<BootFailure> {
+    let status = deployment.status.as_ref()?;
+    if status.observed_generation < deployment.metadata.generation
+        || status.replicas.unwrap_or(0) >= replicas
+    {
+        return None;
+    }
+    let condition = status
+        .conditions
+        .as_ref()?
+        .iter()
+        .find(|c| c.type_ == "ReplicaFailure" && c.status == "True")?;
+    Some(BootFailure {
+        reason: condition
+            .reason
+            .clone()
+            .unwrap_or_else(|| "FailedCreate".to_owned()),
+        message: condition
+            .message
+            .clone()
+            .unwrap_or_else(|| "the pod was refused".to_owned()),
+    })
+}

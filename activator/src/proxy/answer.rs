@@ -1,0 +1,189 @@
+//! Thaw's own answers: the one place where a failure becomes a status, a code and a sentence.
+
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Bytes;
+use serde_json::json;
+
+use super::head;
+use crate::engine::Refusal;
+
+/// Why a request has no answer of a function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    NoRoute,
+    BadRequest(&'static str),
+    RequestTooLarge {
+        limit: u64,
+    },
+    Refused(Refusal),
+    /// The entrypoint has no revision that could boot.
+    NoRevision(String),
+    FirstByteTimeout,
+    DurationExceeded,
+    InstanceFailed(String),
+}
+
+/// Where the request was going, as far as it is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Place<'a> {
+    pub(crate) function: &'a str,
+    pub(crate) entrypoint: &'a str,
+}
+
+impl Failure {
+    /// Status, code, title and detail.
+    fn describe(&self) -> (StatusCode, &'static str, &'static str, String) {
+        use StatusCode as S;
+        let refused = |failure: &crate::engine::BootFailure| {
+            format!("{}: {}", failure.reason, failure.message)
+        };
+        match self {
+            Self::NoRoute => (
+                S::NOT_FOUND,
+                "NoRoute",
+                "No function answers here",
+                "no Function has this host and path".to_owned(),
+            ),
+            Self::BadRequest(problem) => (
+                S::BAD_REQUEST,
+                "BadRequest",
+                "The request is malformed",
+                (*problem).to_owned(),
+            ),
+            Self::RequestTooLarge { limit } => (
+                S::PAYLOAD_TOO_LARGE,
+                "RequestTooLarge",
+                "The request body is too large",
+                format!("limits.requestBytes of the entrypoint is {limit} bytes"),
+            ),
+            Self::Refused(Refusal::QueueFull) => (
+                S::SERVICE_UNAVAILABLE,
+                "QueueFull",
+                "Too many invocations are waiting",
+                "limits.queue of the entrypoint is reached".to_owned(),
+            ),
+            Self::Refused(Refusal::QueueTimeout) => (
+                S::SERVICE_UNAVAILABLE,
+                "QueueTimeout",
+                "No instance became free in time",
+                "timeouts.queue of the entrypoint passed; raise scale.max or the timeout"
+                    .to_owned(),
+            ),
+            Self::Refused(Refusal::BootFailed(failure)) => (
+                S::BAD_GATEWAY,
+                "BootFailed",
+                "The function cannot boot",
+                refused(failure),
+            ),
+            Self::NoRevision(message) => (
+                S::BAD_GATEWAY,
+                "BootFailed",
+                "The function cannot boot",
+                message.clone(),
+            ),
+            Self::Refused(Refusal::BootTimeout(failure)) => (
+                S::GATEWAY_TIMEOUT,
+                "BootTimeout",
+                "The function did not boot in time",
+                refused(failure),
+            ),
+            Self::Refused(Refusal::Unavailable) => (
+                S::SERVICE_UNAVAILABLE,
+                "Unavailable",
+                "No activator owns the entrypoint",
+                "the activator is handing over; try again".to_owned(),
+            ),
+            Self::FirstByteTimeout => (
+                S::GATEWAY_TIMEOUT,
+                "FirstByteTimeout",
+                "The function did not answer in time",
+                "timeouts.firstByte of the entrypoint passed".to_owned(),
+            ),
+            Self::DurationExceeded => (
+                S::GATEWAY_TIMEOUT,
+                "DurationExceeded",
+                "The invocation took too long",
+                "timeouts.duration of the entrypoint passed".to_owned(),
+            ),
+            Self::InstanceFailed(problem) => (
+                S::BAD_GATEWAY,
+                "InstanceFailed",
+                "The function broke off",
+                problem.clone(),
+            ),
+        }
+    }
+
+    /// The machine-readable code.
+    pub(crate) fn code(&self) -> &'static str {
+        self.describe().1
+    }
+
+    /// The answer, as `application/problem+json` (RFC 9457).
+    pub(crate) fn answer(&self, place: Place<'_>, id: &HeaderValue) -> Response<Full<Bytes>> {
+        let (status, code, title, detail) = self.describe();
+        let problem = json!({
+            "type": "about:blank",
+            "title": title,
+            "status": status.as_u16(),
+            "detail": detail,
+            "code": code,
+            "function": place.function,
+            "entrypoint": place.entrypoint,
+            "requestId": id.to_str().unwrap_or_default(),
+        });
+        let mut answer = Response::new(Full::new(Bytes::from(problem.to_string())));
+        *answer.status_mut() = status;
+        let headers = answer.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        headers.insert(head::ERROR, HeaderValue::from_static(code));
+        headers.insert(head::REQUEST_ID, id.clone());
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_says_what_happened_in_header_and_body() {
+        let failure = crate::engine::BootFailure {
+            reason: "ErrImagePull".into(),
+            message: "not found".into(),
+        };
+        let failure = Failure::Refused(Refusal::BootFailed(failure));
+        let place = Place {
+            function: "shop",
+            entrypoint: "orders",
+        };
+        let answer = failure.answer(place, &HeaderValue::from_static("r1"));
+        assert_eq!(answer.status(), 502);
+        assert_eq!(answer.headers()["thaw-error"], "BootFailed");
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(problem["detail"], "ErrImagePull: not found");
+        assert_eq!(
+            (&problem["function"], &problem["requestId"]),
+            (&"shop".into(), &"r1".into())
+        );
+    }
+
+    #[test]
+    fn a_client_is_told_when_to_come_back_from_an_overload() {
+        let answer = Failure::Refused(Refusal::QueueFull)
+            .answer(Place::default(), &HeaderValue::from_static("r1"));
+        assert_eq!(answer.status(), 503);
+        assert_eq!(answer.headers()["retry-after"], "1");
+    }
+}

@@ -1,0 +1,140 @@
+//! Which entrypoint answers a host and a path: an immutable snapshot, replaced whole when a Function changes.
+
+use std::{collections::HashMap, sync::Arc};
+
+use crds::{entrypoint::Timeouts, function::PathMatch};
+
+use crate::entrypoint::Entrypoint;
+
+/// The snapshot.
+#[derive(Debug, Default)]
+pub struct Routes {
+    hosts: HashMap<String, Arc<Host>>,
+}
+
+/// The paths of one function.
+#[derive(Debug, Default)]
+pub struct Host {
+    /// Namespace of the Function.
+    pub namespace: String,
+    /// Name of the Function.
+    pub function: String,
+    /// By path.
+    pub paths: HashMap<String, Arc<Route>>,
+}
+
+/// What answers a path.
+#[derive(Debug)]
+pub struct Route {
+    /// The path, without what comes below it.
+    pub path: String,
+    /// Whether paths below belong to it.
+    pub path_match: PathMatch,
+    /// Name of the entrypoint.
+    pub entrypoint: String,
+    /// The revision that takes traffic, or why there is none.
+    pub target: Result<Arc<Entrypoint>, String>,
+    /// Largest request body in bytes.
+    pub request_bytes: u64,
+    /// The clocks of an invocation.
+    pub timeouts: Timeouts,
+}
+
+impl Routes {
+    /// A copy with the paths of one host replaced; `None` removes them.
+    pub fn with(&self, host: &str, paths: Option<Host>) -> Self {
+        let mut hosts = self.hosts.clone();
+        match paths {
+            Some(paths) => hosts.insert(host.to_owned(), Arc::new(paths)),
+            None => hosts.remove(host),
+        };
+        Self { hosts }
+    }
+
+    /// The function of a host, in lower case and without port.
+    pub fn host(&self, host: &str) -> Option<&Arc<Host>> {
+        self.hosts.get(host)
+    }
+}
+
+impl Host {
+    /// The route of a path: the longest one that matches by whole segments.
+    pub fn route(&self, path: &str) -> Option<&Arc<Route>> {
+        let exact = self.paths.get(path);
+        exact.or_else(|| {
+            prefixes(path)
+                .filter_map(|prefix| self.paths.get(prefix))
+                .find(|route| route.covers(path))
+        })
+    }
+}
+
+impl Route {
+    fn covers(&self, path: &str) -> bool {
+        self.path_match == PathMatch::Prefix || self.path == path
+    }
+}
+
+/// The paths above `path`, longest first: `/a/b/c` → `/a/b`, `/a`, `/`.
+fn prefixes(path: &str) -> impl Iterator<Item = &str> {
+    let ends = path.rmatch_indices('/').map(|(at, _)| &path[..at.max(1)]);
+    ends.filter(move |prefix| *prefix != path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(paths: &[(&str, PathMatch)]) -> Host {
+        let route = |(path, path_match): &(&str, PathMatch)| Route {
+            path: (*path).to_owned(),
+            path_match: *path_match,
+            entrypoint: (*path).to_owned(),
+            target: Err(String::new()),
+            request_bytes: 0,
+            timeouts: Timeouts {
+                queue: None,
+                boot: None,
+                first_byte: None,
+                idle: None,
+                duration: None,
+            },
+        };
+        let paths = paths
+            .iter()
+            .map(|entry| (entry.0.to_owned(), Arc::new(route(entry))))
+            .collect();
+        Host {
+            paths,
+            ..Host::default()
+        }
+    }
+
+    #[test]
+    fn the_longest_path_wins_by_whole_segments() {
+        let host = host(&[
+            ("/", PathMatch::Exact),
+            ("/api", PathMatch::Prefix),
+            ("/api/orders", PathMatch::Prefix),
+            ("/api/orders/export", PathMatch::Exact),
+        ]);
+        let route = |path| host.route(path).map(|route| route.entrypoint.as_str());
+        assert_eq!(route("/"), Some("/"));
+        assert_eq!(route("/about"), None);
+        assert_eq!(route("/api"), Some("/api"));
+        assert_eq!(route("/api/"), Some("/api"));
+        assert_eq!(route("/apis"), None);
+        assert_eq!(route("/api/orders/7"), Some("/api/orders"));
+        assert_eq!(route("/api/orders/export"), Some("/api/orders/export"));
+        assert_eq!(route("/api/orders/export/x"), Some("/api/orders"));
+        assert_eq!(route(""), None);
+    }
+
+    #[test]
+    fn a_prefix_at_the_root_takes_everything() {
+        let host = host(&[("/", PathMatch::Prefix)]);
+        for path in ["/", "/a", "/a/b/", "//"] {
+            assert!(host.route(path).is_some(), "{path}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Start, ownership, and a stop that loses nothing.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI32, Ordering},
+};
+
+use anyhow::{Context, bail};
+use futures::{StreamExt, stream};
+use kube::Client;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+    time::{Instant, sleep, timeout_at},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    entrypoints::Entrypoints,
+    kubernetes::{
+        orders::Writer,
+        owner::{Held, Owner},
+        reports::{Known, Reports},
+        watch::World,
+    },
+    metrics::Metrics,
+    proxy::Proxy,
+    server::{self, Health},
+    settings::Settings,
+};
+
+/// Deletion costs start here and go down; 0 is a pod that was never marked.
+const FIRST_COST: i32 = -1;
+/// How often a drain looks whether it is over.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// Runs until SIGTERM or SIGINT, or until another replica takes the ownership.
+///
+/// # Errors
+/// What made the start fail, or that the ownership was lost.
+pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    let client = Client::try_default()
+        .await
+        .context("connect to the Kubernetes API server")?;
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .context("bind --listen")?;
+    let admin = TcpListener::bind(settings.admin_listen)
+        .await
+        .context("bind --admin-listen")?;
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+
+    let metrics = Arc::new(Metrics::default());
+    let (orders, ordered) = mpsc::unbounded_channel();
+    let entrypoints = Arc::new(Entrypoints::new(metrics.clone(), orders));
+    let proxy = Arc::new(Proxy {
+        routes: Default::default(),
+        metrics: metrics.clone(),
+    });
+    let health = Arc::new(Health::default());
+    let (tasks, stop, leave) = (
+        TaskTracker::new(),
+        CancellationToken::new(),
+        CancellationToken::new(),
+    );
+
+    let known = Known::default();
+    let (reports, reporting) = Reports::new(client.clone(), known.clone());
+    let writer = Writer {
+        client: client.clone(),
+        reports,
+        costs: Arc::new(AtomicI32::new(FIRST_COST)),
+    };
+    let (is_synced, synced) = watch::channel(false);
+    let world = World::new(
+        settings.identity.clone(),
+        settings.domain.clone(),
+        proxy.clone(),
+        entrypoints.clone(),
+        known,
+        is_synced,
+    );
+    // These run as long as the process.
+    tokio::spawn(reporting);
+    tokio::spawn(writer.clone().run(ordered, tasks.clone()));
+    tokio::spawn(world.follow(client.clone()));
+    tokio::spawn(server::admin(
+        admin,
+        metrics,
+        entrypoints.clone(),
+        health.clone(),
+    ));
+    let serving = tokio::spawn(server::serve(listener, proxy, health.clone(), stop.clone()));
+    let owner = Owner::new(client, &settings.namespace, settings.identity.clone());
+    let mut owning = tokio::spawn(own(
+        owner,
+        entrypoints.clone(),
+        health.clone(),
+        synced,
+        leave.clone(),
+    ));
+    tracing::info!(listen = %settings.listen, domain = settings.domain, "started");
+
+    let lost = tokio::select! {
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+        _ = &mut owning => true,
+    };
+    tracing::info!("draining");
+    health.is_draining.store(true, Ordering::Relaxed);
+    if !lost {
+        sleep(settings.lameduck).await;
+    }
+    stop.cancel();
+    leave.cancel();
+    let kept = entrypoints.leave();
+    let identity = Some(settings.identity.as_str());
+    stream::iter(&kept)
+        .for_each_concurrent(16, |(namespace, pod)| writer.hold(namespace, pod, identity))
+        .await;
+    if !lost && let Some((owner, held)) = owning.await.context("own")? {
+        owner.release(held).await;
+    }
+    drain(
+        &entrypoints,
+        serving,
+        tasks,
+        Instant::now() + settings.drain,
+    )
+    .await;
+    if lost {
+        bail!("another replica took the ownership");
+    }
+    Ok(())
+}
+
+/// Becomes the owner and stays it. Returns what must be released when told to leave, and `None` if the ownership was lost or never
+/// came.
+async fn own(
+    owner: Owner,
+    entrypoints: Arc<Entrypoints>,
+    health: Arc<Health>,
+    mut synced: watch::Receiver<bool>,
+    leave: CancellationToken,
+) -> Option<(Owner, Held)> {
+    let acquired = leave.run_until_cancelled(async {
+        // The sender lives in a task that never ends.
+        synced.wait_for(|synced| *synced).await.ok()?;
+        health.is_synced.store(true, Ordering::Relaxed);
+        Some(owner.acquire().await)
+    });
+    let (mut held, takeover) = acquired.await.flatten()?;
+    tracing::info!(?takeover, "became the owner");
+    entrypoints.own(takeover);
+    leave
+        .run_until_cancelled(owner.keep(&mut held))
+        .await
+        .is_none()
+        .then_some((owner, held))
+}
+
+/// Waits until every accepted request is answered and every order carried out.
+async fn drain(
+    entrypoints: &Entrypoints,
+    serving: tokio::task::JoinHandle<()>,
+    tasks: TaskTracker,
+    deadline: Instant,
+) {
+    let quiet = async {
+        serving.await.ok();
+        while !entrypoints.is_quiet() {
+            sleep(LOOK).await;
+        }
+        // What the last invocations led to is ordered by now.
+        sleep(LOOK).await;
+        tasks.close();
+        tasks.wait().await;
+    };
+    match timeout_at(deadline, quiet).await {
+        Ok(()) => tracing::info!("drained"),
+        Err(_) => tracing::warn!("--drain passed, cutting what still runs"),
+    }
+}
