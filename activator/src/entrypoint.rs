@@ -358,7 +358,6 @@ impl Entrypoint {
             scale,
             wake,
         } = effects;
-        let answers = self.answers(&mut shell, dispatched, refused);
         for id in dial {
             if let Some(member) = shell.members.get_mut(&id) {
                 member.wanted = true;
@@ -375,6 +374,7 @@ impl Entrypoint {
                 self.meter.booted(&member.stages.lengths(report.took));
             }
         }
+        let answers = self.answers(&mut shell, dispatched, refused);
         let name = |id: &InstanceId| {
             shell
                 .members

@@ -8,7 +8,7 @@
 //! - [`instance`]: connections to one instance
 //! - [`entrypoints`]: all of them, and whether this replica owns them
 //! - [`kubernetes`]: what is watched and written
-//! - [`mod@server`]: sockets
+//! - [`server`] accepts connections
 //! - [`metrics`]: what Prometheus scrapes
 //! - [`settings`] and [`run`]: start and stop
 

@@ -206,9 +206,14 @@ fn measured(
 
 fn retry(function: &Guarded, error: &Error, context: &Context) -> Action {
     let wait = context.memory.next_retry(function);
-    let error = error as &dyn std::error::Error;
     let (namespace, function) = (function.namespace(), function.name_any());
-    warn!(namespace, function, error, ?wait, "reconcile failed");
+    warn!(
+        namespace,
+        function,
+        error = chain(error),
+        ?wait,
+        "reconcile failed"
+    );
     Action::requeue(wait)
 }
 
@@ -226,10 +231,15 @@ fn settle(
         // `retry` has said it.
         Err(controller::Error::ReconcilerFailed(..)) => {}
         Err(error @ (controller::Error::QueueError(_) | controller::Error::RunnerError(_))) => {
-            let error = &error as &dyn std::error::Error;
-            warn!(error, "watch failed; it is resumed");
+            warn!(error = chain(&error), "watch failed; it is resumed");
         }
     }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }
 
 #[cfg(test)]
@@ -246,7 +256,7 @@ mod tests {
 
     const FUNCTIONS: &str = "/apis/thaw.dev/v1alpha1/namespaces/prod/functions/";
 
-    /// More Functions than are reconciled at once, all there before the operator.
+    /// More Functions than are reconciled at once, all there before the operator, and read before the Deployments are.
     #[tokio::test(start_paused = true)]
     async fn everything_that_stood_before_the_start_is_reconciled_and_a_stop_ends_it() {
         let double = Double::default();
@@ -256,6 +266,7 @@ mod tests {
             let function = fixtures::function(&name, spec);
             double.put(&format!("{FUNCTIONS}{name}"), fixtures::stored(&function));
         }
+        double.slow_down("/apps/v1/deployments");
         let (caches, writers) = Caches::new();
         let metrics = Metrics::new(&mut Registry::default(), caches.clone());
         let client = double.client();

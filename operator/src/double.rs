@@ -25,6 +25,7 @@ struct State {
     requests: Vec<Call>,
     refusals: Vec<(Method, &'static str, u16, &'static str)>,
     is_silent: bool,
+    slow: Option<&'static str>,
 }
 
 /// One request.
@@ -56,6 +57,10 @@ impl Double {
                     manager,
                     body,
                 };
+                let slow = double.state().slow;
+                if slow.is_some_and(|end| call.path.ends_with(end)) {
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                }
                 if double.state().is_silent {
                     std::future::pending::<()>().await;
                 }
@@ -85,6 +90,11 @@ impl Double {
         self.state().is_silent = true;
     }
 
+    /// Takes its time over paths that end so.
+    pub(crate) fn slow_down(&self, end: &'static str) {
+        self.state().slow = Some(end);
+    }
+
     /// Ends all refusals.
     pub(crate) fn allow_all(&self) {
         self.state().refusals.clear();
@@ -108,6 +118,11 @@ impl Double {
             .iter()
             .filter(|(path, _)| path.starts_with(below));
         found.map(|(_, object)| object.clone()).collect()
+    }
+
+    /// Removes an object, as somebody else would.
+    pub(crate) fn remove(&self, path: &str) {
+        self.state().objects.remove(path);
     }
 
     /// Puts an object there, as somebody else would.

@@ -80,10 +80,7 @@ impl Leader {
             let started = Instant::now();
             match answer(self.leases.get_opt(&self.name)).await {
                 Some(Ok(None)) => {
-                    let post = PostParams::default();
-                    let new = self.claim(None);
-                    let end = answer(self.leases.create(&post, &new)).await;
-                    self.settle(end, started);
+                    self.create(started).await;
                 }
                 Some(Ok(Some(found))) => {
                     let version = found.metadata.resource_version.clone();
@@ -176,12 +173,21 @@ impl Leader {
                 self.held = Some(found);
                 Try::Failed
             }
-            Some(Ok(_)) => {
+            // Somebody deleted it. Of those that make it anew one succeeds.
+            Some(Ok(None)) => self.create(started).await,
+            Some(Ok(Some(_))) => {
                 self.held = None;
                 Try::Lost
             }
             Some(Err(_)) | None => Try::Failed,
         }
+    }
+
+    async fn create(&mut self, started: Instant) -> Try {
+        let post = PostParams::default();
+        let new = self.claim(None);
+        let end = answer(self.leases.create(&post, &new)).await;
+        self.settle(end, started)
     }
 
     async fn replace(&mut self, lease: Lease, started: Instant) -> Try {

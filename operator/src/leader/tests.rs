@@ -121,3 +121,16 @@ async fn a_restarted_replica_takes_its_own_lease_at_once() {
     candidate(&double, "first").acquire().await;
     assert!(started.elapsed() < RETRY);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_whose_lease_was_deleted_makes_it_anew() {
+    let double = Double::default();
+    let mut leader = candidate(&double, "first");
+    leader.acquire().await;
+    double.remove(PATH);
+    tokio::select! {
+        () = leader.lead() => panic!("lost"),
+        () = sleep(DURATION) => {}
+    }
+    assert_eq!(holder_of(&double), "first");
+}
