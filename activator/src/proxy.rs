@@ -96,10 +96,10 @@ async fn invoke(
     if target.length.is_some_and(|length| length > limit) {
         return Err(Failure::RequestTooLarge { limit });
     }
-    let entrypoint = route
-        .target
-        .as_ref()
-        .map_err(|reason| Failure::NoRevision(reason.clone()))?;
+    let entrypoint = route.target.as_ref().map_err(|why| match why {
+        Some(why) => Failure::NoRevision(why.clone()),
+        None => Failure::NotYet,
+    })?;
     head::prepare(&mut parts, target, id, &route.path, peer);
     let (body, upload) = RequestBody::new(body, limit, entrypoint.meter.request_bytes.clone());
 

@@ -32,8 +32,8 @@ pub struct Route {
     pub path_match: PathMatch,
     /// Name of the entrypoint.
     pub entrypoint: String,
-    /// The revision that takes traffic, or why there is none.
-    pub target: Result<Arc<Entrypoint>, String>,
+    /// The revision that takes traffic, or why there is none as far as the operator has said it.
+    pub target: Result<Arc<Entrypoint>, Option<String>>,
     /// Largest request body in bytes.
     pub request_bytes: u64,
     /// The clocks of an invocation.
@@ -90,7 +90,7 @@ mod tests {
             path: (*path).to_owned(),
             path_match: *path_match,
             entrypoint: (*path).to_owned(),
-            target: Err(String::new()),
+            target: Err(None),
             request_bytes: 0,
             timeouts: Timeouts {
                 queue: None,

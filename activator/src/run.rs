@@ -21,7 +21,7 @@ use crate::{
     kubernetes::{
         orders::Writer,
         owner::{Held, Owner},
-        reports::{Known, Reports},
+        reports::Reports,
         watch::World,
     },
     metrics::Metrics,
@@ -66,11 +66,11 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         CancellationToken::new(),
     );
 
-    let known = Known::default();
-    let (reports, reporting) = Reports::new(client.clone(), known.clone());
+    let (reports, reporting) = Reports::new(client.clone());
     let writer = Writer {
         client: client.clone(),
-        reports,
+        reports: reports.clone(),
+        leave: leave.clone(),
         costs: Arc::new(AtomicI32::new(FIRST_COST)),
     };
     let (is_synced, synced) = watch::channel(false);
@@ -79,7 +79,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         settings.domain.clone(),
         proxy.clone(),
         entrypoints.clone(),
-        known,
+        reports,
         is_synced,
     );
     // These run as long as the process.

@@ -12,7 +12,7 @@ use kube::{
 };
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     engine::{BootReport, InstanceId},
@@ -31,6 +31,8 @@ pub struct Writer {
     pub client: Client,
     /// Where boots are reported.
     pub reports: Reports,
+    /// This replica leaves: what cannot be written at once is left to the next owner.
+    pub leave: CancellationToken,
     /// Deletion costs go down from here, one for each marked pod.
     pub costs: Arc<std::sync::atomic::AtomicI32>,
 }
@@ -77,7 +79,9 @@ impl Writer {
                     tracing::warn!(entrypoint = %entrypoint.key, replicas, %error, "cannot scale, trying again")
                 }
             }
-            tokio::time::sleep(waits.next().unwrap_or(LONGEST_WAIT)).await;
+            if !self.may_retry(&mut waits).await {
+                return;
+            }
         }
     }
 
@@ -125,8 +129,19 @@ impl Writer {
                     tracing::warn!(namespace, pod, annotation, %error, "cannot annotate, trying again")
                 }
             }
-            tokio::time::sleep(waits.next().unwrap_or(LONGEST_WAIT)).await;
+            if !self.may_retry(&mut waits).await {
+                return;
+            }
         }
+    }
+
+    /// Waits for the next attempt; false if there is none.
+    async fn may_retry(&self, waits: &mut impl Iterator<Item = Duration>) -> bool {
+        let wait = waits.next().unwrap_or(LONGEST_WAIT);
+        self.leave
+            .run_until_cancelled(tokio::time::sleep(wait))
+            .await
+            .is_some()
     }
 
     fn report(&self, entrypoint: &Arc<Entrypoint>, report: &BootReport) {

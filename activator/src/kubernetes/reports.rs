@@ -17,23 +17,29 @@ use k8s_openapi::{
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams},
-    runtime::events::{Event, EventType, Recorder, Reporter},
+    runtime::events::{Event, EventType, Recorder},
 };
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::{engine::BootReport, entrypoint::Key};
+use crate::{
+    engine::{BootFailure, BootReport},
+    entrypoint::Key,
+};
 
 /// Reports that may wait for the API server; more are dropped, since the next one tells the same.
 const WAITING: usize = 1024;
 /// Between two attempts to write a status.
 const RETRY: Duration = Duration::from_secs(2);
+/// After these the next boot must tell it.
+const ATTEMPTS: u32 = 30;
+/// Longest note of an Event that the API server takes, in bytes.
+const LONGEST_NOTE: usize = 1024;
 
 type Name = (String, String);
 
 /// What stands in the status of each Function, by entrypoint.
-#[derive(Clone, Debug, Default)]
-pub struct Known(Arc<Mutex<HashMap<Name, State>>>);
+type Known = Arc<Mutex<HashMap<Name, State>>>;
 
 #[derive(Clone, Debug, Default)]
 struct State {
@@ -41,7 +47,28 @@ struct State {
     boots: HashMap<String, LastBoot>,
 }
 
-impl Known {
+/// A Function whose boots must be written, and the failure that an Event tells.
+type News = (Name, Option<(Key, BootFailure)>);
+
+/// Takes reports and never waits.
+#[derive(Clone)]
+pub struct Reports {
+    known: Known,
+    news: mpsc::Sender<News>,
+}
+
+impl Reports {
+    /// Reports, and the future that writes them for ever.
+    pub fn new(client: Client) -> (Self, impl Future<Output = ()>) {
+        let known = Known::default();
+        let (news, waiting) = mpsc::channel(WAITING);
+        let reports = Self {
+            known: known.clone(),
+            news,
+        };
+        (reports, write(client, known, waiting))
+    }
+
     /// A Function as a watch shows it. Boots that this process reported and the watch has not shown yet stay.
     pub fn function(&self, function: &Function) {
         let name = (
@@ -49,80 +76,46 @@ impl Known {
             function.name_any(),
         );
         let status = function.status.clone().unwrap_or_default();
-        let mut known = self.0.lock().expect("nothing panics under this lock");
-        let state = known.entry(name).or_default();
-        let reference = function.object_ref(&());
-        if state.reference.uid != reference.uid {
-            state.boots.clear();
-        }
-        state.reference = reference;
-        for entrypoint in status.entrypoints {
-            if let Some(boot) = entrypoint.last_boot {
-                state.boots.entry(entrypoint.name).or_insert(boot);
+        let mut has_ghost = false;
+        {
+            let mut known = self.known.lock().expect("nothing panics under this lock");
+            let state = known.entry(name.clone()).or_default();
+            let reference = function.object_ref(&());
+            if state.reference.uid != reference.uid {
+                state.boots.clear();
             }
+            state.reference = reference;
+            let names: Vec<_> = function
+                .spec
+                .entrypoints
+                .iter()
+                .map(|entrypoint| &entrypoint.name)
+                .collect();
+            for entrypoint in status.entrypoints {
+                let Some(boot) = entrypoint.last_boot else {
+                    continue;
+                };
+                if names.contains(&&entrypoint.name) {
+                    state.boots.entry(entrypoint.name).or_insert(boot);
+                } else {
+                    has_ghost = true;
+                }
+            }
+            state.boots.retain(|name, _| names.contains(&name));
         }
-        let names: Vec<_> = function
-            .spec
-            .entrypoints
-            .iter()
-            .map(|entrypoint| &entrypoint.name)
-            .collect();
-        state.boots.retain(|name, _| names.contains(&name));
+        if has_ghost {
+            // An entrypoint that was removed stays in the status for as long as we apply its last boot.
+            self.tell((name, None));
+        }
     }
 
     /// A Function that is gone.
     pub fn function_gone(&self, namespace: &str, name: &str) {
-        self.0
+        let name = (namespace.to_owned(), name.to_owned());
+        self.known
             .lock()
             .expect("nothing panics under this lock")
-            .remove(&(namespace.to_owned(), name.to_owned()));
-    }
-
-    /// Notes a boot; true if it is news.
-    fn note(&self, key: &Key, boot: LastBoot) -> bool {
-        let mut known = self.0.lock().expect("nothing panics under this lock");
-        let Some(state) = known.get_mut(&(key.namespace.clone(), key.function.clone())) else {
-            return false;
-        };
-        let tells = |boot: &LastBoot| (boot.outcome, boot.reason.clone(), boot.revision.clone());
-        if state
-            .boots
-            .get(&key.entrypoint)
-            .is_some_and(|before| tells(before) == tells(&boot))
-        {
-            return false;
-        }
-        state.boots.insert(key.entrypoint.clone(), boot);
-        true
-    }
-
-    fn state(&self, name: &Name) -> Option<State> {
-        self.0
-            .lock()
-            .expect("nothing panics under this lock")
-            .get(name)
-            .cloned()
-    }
-}
-
-/// Takes reports and never waits.
-#[derive(Clone)]
-pub struct Reports {
-    known: Known,
-    news: mpsc::Sender<(Key, BootReport)>,
-}
-
-impl Reports {
-    /// Reports, and the future that writes them for ever.
-    pub fn new(client: Client, known: Known) -> (Self, impl Future<Output = ()>) {
-        let (news, waiting) = mpsc::channel(WAITING);
-        (
-            Self {
-                known: known.clone(),
-                news,
-            },
-            write(client, known, waiting),
-        )
+            .remove(&name);
     }
 
     /// A boot ended.
@@ -140,56 +133,91 @@ impl Reports {
             message: failure.message,
             duration: (report.took.as_secs_f64() * 1000.0).round() / 1000.0,
         };
-        if self.known.note(key, boot) && self.news.try_send((key.clone(), report.clone())).is_err()
+        if self.note(key, boot) {
+            let name = (key.namespace.clone(), key.function.clone());
+            let failure = report.failure.clone().map(|failure| (key.clone(), failure));
+            self.tell((name, failure));
+        }
+    }
+
+    /// Notes a boot; true if it is news.
+    fn note(&self, key: &Key, boot: LastBoot) -> bool {
+        let mut known = self.known.lock().expect("nothing panics under this lock");
+        let Some(state) = known.get_mut(&(key.namespace.clone(), key.function.clone())) else {
+            return false;
+        };
+        let tells = |boot: &LastBoot| (boot.outcome, boot.reason.clone(), boot.revision.clone());
+        if state
+            .boots
+            .get(&key.entrypoint)
+            .is_some_and(|before| tells(before) == tells(&boot))
         {
-            tracing::warn!(entrypoint = %key, "too many boot reports are waiting, dropped one");
+            return false;
+        }
+        state.boots.insert(key.entrypoint.clone(), boot);
+        true
+    }
+
+    fn tell(&self, news: News) {
+        if let Err(error) = self.news.try_send(news) {
+            tracing::warn!(%error, "too many reports are waiting, dropped one");
         }
     }
 }
 
-/// The wall clock is read here and nowhere else in this crate.
+/// The wall clock is read here and in the Lease, and nowhere else in this crate.
 fn now() -> Timestamp {
     let now = Timestamp::now();
     // Kubernetes keeps whole seconds.
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
-async fn write(client: Client, known: Known, mut waiting: mpsc::Receiver<(Key, BootReport)>) {
-    let reporter = Reporter {
-        controller: "thaw-activator".to_owned(),
-        instance: None,
+async fn write(client: Client, known: Known, mut waiting: mpsc::Receiver<News>) {
+    let state = |name: &Name| {
+        known
+            .lock()
+            .expect("nothing panics under this lock")
+            .get(name)
+            .cloned()
     };
-    let recorder = Recorder::new(client.clone(), reporter);
-    while let Some((key, report)) = waiting.recv().await {
-        let name = (key.namespace.clone(), key.function.clone());
-        while let Err(error) = write_status(&client, &known, &name).await {
-            tracing::warn!(function = key.function, namespace = key.namespace, %error, "cannot write lastBoot, trying again");
+    while let Some((name, failure)) = waiting.recv().await {
+        for attempt in 1..=ATTEMPTS {
+            // The newest state at each attempt.
+            let Some(state) = state(&name) else { break };
+            let Err(error) = write_status(&client, &state, &name).await else {
+                break;
+            };
+            tracing::warn!(namespace = name.0, function = name.1, attempt, %error, "cannot write lastBoot");
             tokio::time::sleep(RETRY).await;
         }
-        let (Some(failure), Some(state)) = (report.failure, known.state(&name)) else {
-            continue;
-        };
-        let event = Event {
-            type_: EventType::Warning,
-            reason: "BootFailed".to_owned(),
-            note: Some(format!(
-                "{}: {}: {}",
-                key.entrypoint, failure.reason, failure.message
-            )),
-            action: "Boot".to_owned(),
-            secondary: None,
-        };
-        if let Err(error) = recorder.publish(&event, &state.reference).await {
-            tracing::warn!(function = key.function, namespace = key.namespace, %error, "cannot publish an Event");
+        if let (Some((key, failure)), Some(state)) = (failure, state(&name)) {
+            publish(&client, &state.reference, &key, &failure).await;
         }
     }
 }
 
-/// Applies all boots of a Function, since an apply gives up what it does not name.
-async fn write_status(client: &Client, known: &Known, name: &Name) -> kube::Result<()> {
-    let Some(state) = known.state(name) else {
-        return Ok(());
+async fn publish(client: &Client, function: &ObjectReference, key: &Key, failure: &BootFailure) {
+    let mut note = format!(
+        "{}: {}: {}",
+        key.entrypoint, failure.reason, failure.message
+    );
+    note.truncate(note.floor_char_boundary(LONGEST_NOTE));
+    let event = Event {
+        type_: EventType::Warning,
+        reason: "BootFailed".to_owned(),
+        note: Some(note),
+        action: "Boot".to_owned(),
+        secondary: None,
     };
+    // A recorder of its own for each: a shared one would fold boots that failed for different reasons into the first.
+    let recorder = Recorder::new(client.clone(), names::ACTIVATOR.into());
+    if let Err(error) = recorder.publish(&event, function).await {
+        tracing::warn!(entrypoint = %key, %error, "cannot publish an Event");
+    }
+}
+
+/// Applies all boots of a Function, since an apply gives up what it does not name.
+async fn write_status(client: &Client, state: &State, name: &Name) -> kube::Result<()> {
     let mut boots: Vec<_> = state.boots.iter().collect();
     boots.sort_by_key(|(name, _)| *name);
     let entrypoints: Vec<_> = boots

@@ -27,7 +27,10 @@ use kube::{
 use serde::de::DeserializeOwned;
 use tokio::sync::watch::Sender;
 
-use super::pods::{self, Life};
+use super::{
+    pods::{self, Life},
+    reports::Reports,
+};
 use crate::{
     engine::BootFailure,
     entrypoint::{Entrypoint, Key},
@@ -53,7 +56,7 @@ pub struct World {
     domain: String,
     proxy: Arc<Proxy>,
     entrypoints: Arc<Entrypoints>,
-    reports: super::reports::Known,
+    reports: Reports,
     /// What each Function routes to, by entrypoint.
     functions: HashMap<Name, HashMap<String, Key>>,
     /// Pods by UID.
@@ -78,7 +81,7 @@ impl World {
         domain: String,
         proxy: Arc<Proxy>,
         entrypoints: Arc<Entrypoints>,
-        reports: super::reports::Known,
+        reports: Reports,
         is_synced: Sender<bool>,
     ) -> Self {
         Self {
@@ -393,7 +396,8 @@ fn identity<K: Resource>(kind: usize, object: &K) -> String {
     )
 }
 
-fn why_not_ready(function: &Function) -> String {
+/// What the operator says about a Function without a ready revision; nothing before it has said something.
+fn why_not_ready(function: &Function) -> Option<String> {
     let conditions = function
         .status
         .as_ref()
@@ -401,11 +405,8 @@ fn why_not_ready(function: &Function) -> String {
         .unwrap_or_default();
     let ready = conditions
         .iter()
-        .find(|condition| condition.type_ == crds::conditions::READY);
-    match ready {
-        Some(ready) => format!("{}: {}", ready.reason, ready.message),
-        None => "the operator has not made a revision of the entrypoint yet".to_owned(),
-    }
+        .find(|condition| condition.type_ == crds::conditions::READY)?;
+    Some(format!("{}: {}", ready.reason, ready.message))
 }
 
 /// Why the ReplicaSet cannot make the pods it was told to: quota, admission. Only if the word is about the present `replicas`.

@@ -17,8 +17,10 @@ pub(crate) enum Failure {
         limit: u64,
     },
     Refused(Refusal),
-    /// The entrypoint has no revision that could boot.
+    /// The operator could not make a revision of the entrypoint.
     NoRevision(String),
+    /// The operator has not made a revision of the entrypoint yet.
+    NotYet,
     FirstByteTimeout,
     DurationExceeded,
     InstanceFailed(String),
@@ -87,6 +89,12 @@ impl Failure {
                 "BootTimeout",
                 "The function did not boot in time",
                 refused(failure),
+            ),
+            Self::NotYet => (
+                S::SERVICE_UNAVAILABLE,
+                "Unavailable",
+                "The function is not deployed yet",
+                "the operator has not made a revision of the entrypoint yet; try again".to_owned(),
             ),
             Self::Refused(Refusal::Unavailable) => (
                 S::SERVICE_UNAVAILABLE,
