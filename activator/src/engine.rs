@@ -203,6 +203,12 @@ impl Engine {
         self.settle(now)
     }
 
+    /// No route leads here any more: what was accepted is finished, and idle instances go at once.
+    pub fn retire(&mut self, now: Instant) -> Effects {
+        (self.settings.min, self.settings.idle_after) = (0, Duration::ZERO);
+        self.settle(now)
+    }
+
     /// An invocation asks for a slot.
     pub fn arrive(&mut self, now: Instant) -> (Admission, Effects) {
         if self.queue.is_empty()
@@ -264,8 +270,8 @@ impl Engine {
         self.settle(now)
     }
 
-    /// This replica stops owning the entrypoint. Returns the instances that it goes on using until its invocations have ended; the
-    /// next owner must not touch them before [`Effects::released`].
+    /// This replica stops owning the entrypoint. Returns the instances that it goes on using until its invocations have ended, and
+    /// the spent ones, which may still run something; the next owner must not touch them before [`Effects::released`].
     pub fn leave(&mut self, now: Instant) -> (Vec<InstanceId>, Effects) {
         self.role = Role::Leaving;
         self.asked.clear();
@@ -273,6 +279,7 @@ impl Engine {
         self.instances.retain(|_, instance| match instance.state {
             State::Serving => instance.running > 0 || waiting,
             State::Booting { .. } => waiting,
+            State::Spent => true,
             _ => instance.running > 0,
         });
         if self.usable() == 0 {
@@ -413,7 +420,7 @@ impl Engine {
         let idle: Vec<_> = self
             .instances
             .iter()
-            .filter(|(_, i)| i.running == 0)
+            .filter(|(_, i)| i.running == 0 && i.state != State::Spent)
             .map(|(id, _)| *id)
             .collect();
         for id in idle {

@@ -2,12 +2,14 @@
 //!
 //! All state is behind one short lock; what an input leads to is carried out after it is released.
 
+mod member;
+mod slot;
+
 use std::{
     collections::HashMap,
     fmt,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, OnceLock},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, Weak},
 };
 
 use tokio::{
@@ -21,9 +23,11 @@ use crate::{
         Admission, BootFailure, BootReport, Census, Effects, Ending, Engine, InstanceId, Refusal,
         Role, Settings, Takeover, WaiterId,
     },
-    instance::Instance,
     metrics::Meter,
 };
+use member::Member;
+pub use slot::Slot;
+use slot::{Answer, Waiting};
 
 /// Names one revision of an entrypoint.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -78,7 +82,7 @@ pub struct Entrypoint {
     orders: Orders,
     state: Mutex<Shell>,
     /// For handing out `Arc`s of itself.
-    this: OnceLock<std::sync::Weak<Self>>,
+    this: Weak<Self>,
 }
 
 #[derive(Debug)]
@@ -94,46 +98,6 @@ struct Shell {
     timer: Option<(Instant, AbortHandle)>,
 }
 
-#[derive(Debug)]
-struct Member {
-    instance: Arc<Instance>,
-    stages: Stages,
-    /// The engine asked to connect.
-    wanted: bool,
-    dialing: Option<AbortHandle>,
-}
-
-/// When each stage of the boot was seen to end.
-#[derive(Debug)]
-struct Stages {
-    seen: Instant,
-    scheduled: Option<Instant>,
-    located: Option<Instant>,
-}
-
-impl Stages {
-    /// Lengths of the stages of a boot that took this long until now.
-    fn lengths(&self, took: Duration) -> [(&'static str, Duration); 5] {
-        let now = Instant::now();
-        let asked = now.checked_sub(took).unwrap_or(now);
-        let scheduled = self.scheduled.unwrap_or(self.seen);
-        let located = self.located.unwrap_or(scheduled);
-        [
-            ("create", self.seen.saturating_duration_since(asked)),
-            ("schedule", scheduled.saturating_duration_since(self.seen)),
-            ("start", located.saturating_duration_since(scheduled)),
-            ("connect", now.saturating_duration_since(located)),
-            ("total", took),
-        ]
-    }
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        self.dialing.take().inspect(AbortHandle::abort);
-    }
-}
-
 impl Entrypoint {
     /// An entrypoint with no instances, standing by.
     pub fn new(key: Key, settings: Settings, orders: Orders, meter: Meter) -> Arc<Self> {
@@ -146,19 +110,14 @@ impl Entrypoint {
             last_id: 0,
             timer: None,
         });
-        let entrypoint = Arc::new(Self {
+        Arc::new_cyclic(|this| Self {
             key,
             deployment,
             meter,
             orders,
             state,
-            this: OnceLock::new(),
-        });
-        entrypoint
-            .this
-            .set(Arc::downgrade(&entrypoint))
-            .expect("set once");
-        entrypoint
+            this: this.clone(),
+        })
     }
 
     /// Waits for a slot.
@@ -289,6 +248,11 @@ impl Entrypoint {
         self.input(|shell, now| ((), shell.engine.configure(settings, now)));
     }
 
+    /// No route leads here any more.
+    pub fn retire(&self) {
+        self.input(|shell, now| ((), shell.engine.retire(now)));
+    }
+
     /// This replica owns the entrypoint from now on.
     pub fn own(&self, takeover: Takeover) {
         self.input(|shell, now| ((), shell.engine.own(takeover, now)));
@@ -336,10 +300,7 @@ impl Entrypoint {
     }
 
     fn me(&self) -> Arc<Self> {
-        self.this
-            .get()
-            .and_then(std::sync::Weak::upgrade)
-            .expect("a method runs on a living Arc")
+        self.this.upgrade().expect("a method runs on a living Arc")
     }
 
     /// Gives the engine an input and carries out what follows.
@@ -461,10 +422,7 @@ impl Entrypoint {
         if !member.wanted || !member.instance.is_located() || member.dialing.is_some() {
             return;
         }
-        let (entrypoint, instance) = (
-            self.this.get().cloned().unwrap_or_default(),
-            member.instance.clone(),
-        );
+        let (entrypoint, instance) = (self.this.clone(), member.instance.clone());
         let task = tokio::spawn(async move {
             instance.boot().await;
             if let Some(entrypoint) = entrypoint.upgrade() {
@@ -489,7 +447,7 @@ impl Entrypoint {
         if shell.timer.as_ref().is_some_and(|(at, _)| *at <= wake) {
             return;
         }
-        let entrypoint = self.this.get().cloned().unwrap_or_default();
+        let entrypoint = self.this.clone();
         let task = tokio::spawn(async move {
             tokio::time::sleep_until(wake).await;
             if let Some(entrypoint) = entrypoint.upgrade() {
@@ -509,21 +467,7 @@ impl Shell {
     fn add(&mut self, uid: &str, name: &str) -> InstanceId {
         self.last_id += 1;
         let id = InstanceId(self.last_id);
-        let instance = Arc::new(Instance::new(name.to_owned()));
-        let stages = Stages {
-            seen: Instant::now(),
-            scheduled: None,
-            located: None,
-        };
-        self.members.insert(
-            id,
-            Member {
-                instance,
-                stages,
-                wanted: false,
-                dialing: None,
-            },
-        );
+        self.members.insert(id, Member::new(name));
         self.by_uid.insert(uid.to_owned(), id);
         id
     }
@@ -542,87 +486,4 @@ impl Shell {
 enum Admitted {
     Now(Result<Slot, Refusal>),
     Later(WaiterId, oneshot::Receiver<Result<Slot, Refusal>>),
-}
-
-/// An outcome on its way to a waiter, delivered outside the lock: a slot that nobody takes any more goes back through it.
-struct Answer {
-    to: oneshot::Sender<Result<Slot, Refusal>>,
-    outcome: Result<Slot, Refusal>,
-}
-
-impl Answer {
-    fn deliver(self) {
-        if let Err(Ok(mut unused)) = self.to.send(self.outcome) {
-            unused.finish();
-        }
-    }
-}
-
-/// A place in the queue, given up when dropped.
-struct Waiting<'a> {
-    entrypoint: &'a Entrypoint,
-    waiter: WaiterId,
-    outcome: oneshot::Receiver<Result<Slot, Refusal>>,
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        if self.outcome.is_terminated() {
-            return;
-        }
-        self.outcome.close();
-        match self.outcome.try_recv() {
-            Ok(Ok(mut unused)) => unused.finish(),
-            Ok(Err(_)) => {}
-            Err(_) => self.entrypoint.input(|shell, now| {
-                shell.waiters.remove(&self.waiter);
-                ((), shell.engine.cancel(self.waiter, now))
-            }),
-        }
-    }
-}
-
-/// The right to run one invocation on an instance. Dropped without [`Slot::finish`], the instance is not used again.
-#[derive(Debug)]
-pub struct Slot {
-    entrypoint: Option<Arc<Entrypoint>>,
-    id: InstanceId,
-    /// The instance.
-    pub(crate) instance: Arc<Instance>,
-    /// When the invocation began to wait.
-    arrived: Instant,
-    started: Instant,
-    /// How long the instance booted, if this is its first invocation.
-    pub(crate) boot: Option<Duration>,
-    ending: Ending,
-}
-
-impl Slot {
-    /// The answer ended as it should: the instance takes the next invocation.
-    pub fn finish(&mut self) {
-        self.ending = Ending::Clean;
-        self.free();
-    }
-
-    /// The entrypoint took the slot back in its own way.
-    fn forget(&mut self) {
-        self.entrypoint = None;
-        self.instance.leave();
-    }
-
-    fn free(&mut self) {
-        let Some(entrypoint) = self.entrypoint.take() else {
-            return;
-        };
-        self.instance.leave();
-        entrypoint.meter.used(self.started.elapsed());
-        let (id, ending) = (self.id, self.ending);
-        entrypoint.input(|shell, now| ((), shell.engine.end(id, ending, now)));
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.free();
-    }
 }

@@ -17,6 +17,9 @@ use crate::{
 /// How long an instance of unknown state is left alone if its invocations have no `timeouts.duration`.
 const SUSPECT_FOR: Duration = Duration::from_secs(3600);
 
+/// An instance that was found running must accept a connection within this time.
+const ADOPTED_WITHIN: Duration = Duration::from_secs(60);
+
 /// The set.
 #[derive(Debug)]
 pub struct Entrypoints {
@@ -43,14 +46,14 @@ impl Entrypoints {
         }
     }
 
-    /// The entrypoint, made if it is new. One that no route leads to has [`retired`] settings.
+    /// The entrypoint, made if it is new. Until a route leads to it, what it has goes.
     pub fn get_or_add(&self, key: &Key) -> Arc<Entrypoint> {
         let mut state = self.lock();
         if let Some(known) = state.all.get(key) {
             return known.clone();
         }
         let meter = Meter::new(&self.metrics, key, 1);
-        let new = Entrypoint::new(key.clone(), retired(), self.orders.clone(), meter);
+        let new = Entrypoint::new(key.clone(), unrouted(), self.orders.clone(), meter);
         state.all.insert(key.clone(), new.clone());
         let takeover = state.takeover;
         drop(state);
@@ -131,16 +134,16 @@ pub fn settings(scale: &Scale, limits: &Limits, timeouts: &Timeouts) -> Settings
     }
 }
 
-/// Settings of a revision that takes no traffic: what runs is finished, and every idle instance goes.
-pub fn retired() -> Settings {
+/// Settings of a revision before a route leads to it: nothing boots, and what is there goes.
+fn unrouted() -> Settings {
     Settings {
         min: 0,
         max: 1,
         concurrency: 1,
         idle_after: Duration::ZERO,
         queue: 0,
-        queue_timeout: Some(Duration::from_secs(30)),
-        boot_timeout: Some(Duration::from_secs(60)),
-        suspect_for: Duration::from_secs(300),
+        queue_timeout: None,
+        boot_timeout: Some(ADOPTED_WITHIN),
+        suspect_for: SUSPECT_FOR,
     }
 }

@@ -110,22 +110,25 @@ pub struct InvalidSpec {
     pub problem: String,
 }
 
-/// Every entrypoint of a function, in the order of the manifest.
+/// Every entrypoint of a function, in the order of the manifest, if the manifest is valid.
 ///
 /// # Errors
 /// The first rule that the manifest breaks.
 pub fn resolve(spec: &FunctionSpec) -> Result<Vec<Entrypoint>, InvalidSpec> {
+    let entrypoints = read(spec);
+    entrypoints.iter().try_for_each(check)?;
+    Ok(entrypoints)
+}
+
+/// Every entrypoint of a function, in the order of the manifest, valid or not: a manifest that breaks a rule keeps its routes.
+pub fn read(spec: &FunctionSpec) -> Vec<Entrypoint> {
     spec.entrypoints
         .iter()
-        .map(|entrypoint| resolve_one(spec, entrypoint))
+        .map(|own| read_one(spec, own))
         .collect()
 }
 
-fn resolve_one(spec: &FunctionSpec, own: &EntrypointSpec) -> Result<Entrypoint, InvalidSpec> {
-    let invalid = |field: &str, problem: String| InvalidSpec {
-        field: format!("entrypoints[{}].{field}", own.name),
-        problem,
-    };
+fn read_one(spec: &FunctionSpec, own: &EntrypointSpec) -> Entrypoint {
     let EntrypointFields {
         command,
         args,
@@ -140,47 +143,20 @@ fn resolve_one(spec: &FunctionSpec, own: &EntrypointSpec) -> Result<Entrypoint, 
         pod,
     } = own.fields.clone();
     let base = spec.defaults.clone();
-
-    let image = own.image.clone().or_else(|| spec.image.clone());
-    let image = image.ok_or_else(|| invalid("image", "set it, or set spec.image".to_owned()))?;
-    let env = merged_env(base.env, env);
-    if let Some(reserved) = env
-        .iter()
-        .find(|e| names::RESERVED_ENV.contains(&e.name.as_str()))
-    {
-        let problem = format!(
-            "{} is set by Thaw; remove it{}",
-            reserved.name,
-            instead_of(&reserved.name)
-        );
-        return Err(invalid("env", problem));
-    }
-    let scale = resolve_scale(scale.unwrap_or_default(), base.scale.unwrap_or_default());
-    if scale.min > scale.max {
-        let problem = format!(
-            "min {} is larger than max {} after spec.defaults is filled in",
-            scale.min, scale.max
-        );
-        return Err(invalid("scale", problem));
-    }
-    let pod = pod.unwrap_or_default().over(base.pod.unwrap_or_default());
-    if let Some(mount) = unknown_mount(&pod) {
-        return Err(invalid(
-            "pod.volumeMounts",
-            format!("no volume is named {mount:?}; add it to pod.volumes"),
-        ));
-    }
-
-    Ok(Entrypoint {
+    Entrypoint {
         name: own.name.clone(),
         path: own.path.clone(),
         path_match: own.path_match.unwrap_or_default(),
         template: Template {
-            image,
+            image: own
+                .image
+                .clone()
+                .or_else(|| spec.image.clone())
+                .unwrap_or_default(),
             command: command.or(base.command),
             args: args.or(base.args),
             working_dir: working_dir.or(base.working_dir),
-            env,
+            env: merged_env(base.env, env),
             env_from: if env_from.is_empty() {
                 base.env_from
             } else {
@@ -188,15 +164,59 @@ fn resolve_one(spec: &FunctionSpec, own: &EntrypointSpec) -> Result<Entrypoint, 
             },
             port: port.or(base.port).unwrap_or(8080),
             resources: merged_resources(base.resources, resources),
-            pod,
+            pod: pod.unwrap_or_default().over(base.pod.unwrap_or_default()),
         },
-        scale,
+        scale: resolve_scale(scale.unwrap_or_default(), base.scale.unwrap_or_default()),
         limits: resolve_limits(limits.unwrap_or_default(), base.limits.unwrap_or_default()),
         timeouts: resolve_timeouts(
             timeouts.unwrap_or_default(),
             base.timeouts.unwrap_or_default(),
         ),
-    })
+    }
+}
+
+/// The rules that the CustomResourceDefinition cannot state.
+fn check(entrypoint: &Entrypoint) -> Result<(), InvalidSpec> {
+    let Entrypoint {
+        name,
+        template,
+        scale,
+        ..
+    } = entrypoint;
+    let invalid = |field: &str, problem: String| {
+        let field = format!("entrypoints[{name}].{field}");
+        Err(InvalidSpec { field, problem })
+    };
+    if template.image.is_empty() {
+        return invalid("image", "set it, or set spec.image".to_owned());
+    }
+    let mut variables = template.env.iter().map(|variable| variable.name.as_str());
+    if let Some(reserved) = variables.find(|name| names::RESERVED_ENV.contains(name)) {
+        let instead = if reserved == "PORT" {
+            " and set port"
+        } else {
+            ""
+        };
+        return invalid(
+            "env",
+            format!("{reserved} is set by Thaw; remove it{instead}"),
+        );
+    }
+    if scale.min > scale.max {
+        let problem = "is larger than max";
+        let after = "after spec.defaults is filled in";
+        return invalid(
+            "scale",
+            format!("min {} {problem} {} {after}", scale.min, scale.max),
+        );
+    }
+    if let Some(mount) = unknown_mount(&template.pod) {
+        return invalid(
+            "pod.volumeMounts",
+            format!("no volume is named {mount:?}; add it to pod.volumes"),
+        );
+    }
+    Ok(())
 }
 
 impl Template {
@@ -207,10 +227,6 @@ impl Template {
             serde_json::to_vec(&identity).expect("a template is plain data with string keys");
         names::hash(&bytes, 10)
     }
-}
-
-fn instead_of(name: &str) -> &'static str {
-    if name == "PORT" { " and set port" } else { "" }
 }
 
 fn merged_env(base: Vec<EnvVar>, own: Vec<EnvVar>) -> Vec<EnvVar> {

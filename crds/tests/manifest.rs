@@ -16,7 +16,10 @@ fn the_committed_files_are_what_the_types_print() {
 
 /// Violations that the API server would report for a spec in YAML.
 fn violations(name: &str, spec: &str) -> String {
-    let mut function = Function::new(name, serde_yaml::from_str(spec).unwrap());
+    let mut function = Function::new(
+        name,
+        serde_yaml::from_str(spec).expect("the spec of a test is readable"),
+    );
     function.metadata.namespace = Some("default".to_owned());
     kube::core::cel::validate_cel(&function)
         .err()

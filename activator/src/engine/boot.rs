@@ -127,7 +127,7 @@ impl Engine {
                 self.spend(id);
                 self.boot_failed(Some(id), took, failure, false, now);
             }
-            Some(State::Serving | State::Suspect { .. }) => self.spend(id),
+            Some(State::Serving | State::Suspect { .. } | State::Unowned) => self.spend(id),
             _ => {}
         }
         self.settle(now)

@@ -95,7 +95,7 @@ impl Engine {
         let demand = self.queue.len() as u64 + u64::from(self.running());
         let wanted = wanted(demand, &self.settings);
         self.ask(wanted, now);
-        self.retire(wanted, now);
+        self.weed_out(wanted, now);
         let written = self.written();
         if self.writing.is_none() && self.replicas.is_some_and(|replicas| replicas != written) {
             self.writing = Some(written);
@@ -122,7 +122,7 @@ impl Engine {
     }
 
     /// Takes out of rotation what idled out or is spent.
-    fn retire(&mut self, wanted: u32, now: Instant) {
+    fn weed_out(&mut self, wanted: u32, now: Instant) {
         let boots = self
             .ids_in(|state| matches!(state, State::Booting { .. }))
             .count()

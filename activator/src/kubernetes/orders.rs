@@ -64,10 +64,8 @@ impl Writer {
         loop {
             let replicas = entrypoint.replicas();
             let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
-            match api
-                .patch_scale(&entrypoint.deployment, &PatchParams::default(), &patch)
-                .await
-            {
+            let params = PatchParams::default();
+            match overdue(api.patch_scale(&entrypoint.deployment, &params, &patch)).await {
                 Ok(_) => {
                     tracing::debug!(entrypoint = %entrypoint.key, replicas, "scaled");
                     return entrypoint.scaled(Some(replicas));
@@ -158,6 +156,14 @@ impl Writer {
         }
         self.reports.boot(key, report);
     }
+}
+
+/// An answer of the API server takes no longer; behind a dead connection it would never come.
+const OVERDUE: Duration = Duration::from_secs(10);
+
+async fn overdue<T>(call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+    let late = |late: tokio::time::error::Elapsed| kube::Error::Service(late.into());
+    tokio::time::timeout(OVERDUE, call).await.map_err(late)?
 }
 
 const LONGEST_WAIT: Duration = Duration::from_secs(2);

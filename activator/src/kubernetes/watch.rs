@@ -7,11 +7,13 @@ use std::{
     collections::{HashMap, HashSet},
     fmt::Debug,
     sync::Arc,
+    time::Duration,
 };
 
+use backon::ExponentialBuilder;
 use crds::{
     Function,
-    entrypoint::{Entrypoint as Manifest, resolve},
+    entrypoint::{Entrypoint as Manifest, read},
     names,
 };
 use futures::{Stream, StreamExt, stream::select_all};
@@ -21,7 +23,7 @@ use kube::{
     core::DeserializeGuard,
     runtime::{
         WatchStreamExt,
-        watcher::{self, Config, Event, watcher},
+        watcher::{self, Config, Event, ExponentialBackoff, watcher},
     },
 };
 use serde::de::DeserializeOwned;
@@ -34,7 +36,7 @@ use super::{
 use crate::{
     engine::BootFailure,
     entrypoint::{Entrypoint, Key},
-    entrypoints::{Entrypoints, retired, settings},
+    entrypoints::{Entrypoints, settings},
     proxy::Proxy,
     routes::{Host, Route},
 };
@@ -189,15 +191,10 @@ impl World {
         let (Some(namespace), name) = (function.namespace(), function.name_any()) else {
             return;
         };
-        let manifests = match resolve(&function.spec) {
-            Ok(manifests) => manifests,
-            // The operator says so in the status; routes stay as they are.
-            Err(error) => return tracing::debug!(function = name, %error, "invalid Function"),
-        };
         self.reports.function(&function);
         let mut targets = HashMap::new();
         let host = Host {
-            paths: manifests
+            paths: read(&function.spec)
                 .iter()
                 .map(|manifest| {
                     let route = self.route(&namespace, &name, manifest, &function);
@@ -271,7 +268,7 @@ impl World {
         let abandoned = before
             .into_values()
             .filter(|key| !targets.values().any(|target| target == key));
-        abandoned.for_each(|key| self.entrypoints.get_or_add(&key).configure(retired()));
+        abandoned.for_each(|key| self.entrypoints.get_or_add(&key).retire());
     }
 
     fn function_gone(&mut self, id: &str) {
@@ -371,16 +368,23 @@ where
     K::DynamicType: Default,
 {
     let kind = K::kind(&K::DynamicType::default()).into_owned();
-    let events =
-        watcher(api, config)
-            .default_backoff()
-            .filter_map(move |event: watcher::Result<_>| {
-                let event = event.inspect_err(
-                    |error| tracing::warn!(kind, %error, "watch failed, trying again"),
-                );
-                std::future::ready(event.ok().map(wrap))
-            });
+    let events = watcher(api, config)
+        .backoff(ExponentialBackoff::from(backoff()))
+        .filter_map(move |event: watcher::Result<_>| {
+            let event = event
+                .inspect_err(|error| tracing::warn!(kind, %error, "watch failed, trying again"));
+            std::future::ready(event.ok().map(wrap))
+        });
     events.boxed()
+}
+
+/// Short waits: until the watches are back nobody sees a new instance.
+fn backoff() -> ExponentialBuilder {
+    ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_secs(2))
+        .with_jitter()
+        .without_max_times()
 }
 
 /// Functions are known by name, since their routes are; children by UID.

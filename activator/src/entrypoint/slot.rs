@@ -1,0 +1,94 @@
+//! The right to run one invocation, and the wait for it.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::oneshot, time::Instant};
+
+use super::Entrypoint;
+use crate::{
+    engine::{Ending, InstanceId, Refusal, WaiterId},
+    instance::Instance,
+};
+
+/// An outcome on its way to a waiter, delivered outside the lock: a slot that nobody takes any more goes back through it.
+pub(super) struct Answer {
+    pub(super) to: oneshot::Sender<Result<Slot, Refusal>>,
+    pub(super) outcome: Result<Slot, Refusal>,
+}
+
+impl Answer {
+    pub(super) fn deliver(self) {
+        if let Err(Ok(mut unused)) = self.to.send(self.outcome) {
+            unused.finish();
+        }
+    }
+}
+
+/// A place in the queue, given up when dropped.
+pub(super) struct Waiting<'a> {
+    pub(super) entrypoint: &'a Entrypoint,
+    pub(super) waiter: WaiterId,
+    pub(super) outcome: oneshot::Receiver<Result<Slot, Refusal>>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.outcome.is_terminated() {
+            return;
+        }
+        self.outcome.close();
+        match self.outcome.try_recv() {
+            Ok(Ok(mut unused)) => unused.finish(),
+            Ok(Err(_)) => {}
+            Err(_) => self.entrypoint.input(|shell, now| {
+                shell.waiters.remove(&self.waiter);
+                ((), shell.engine.cancel(self.waiter, now))
+            }),
+        }
+    }
+}
+
+/// The right to run one invocation on an instance. Dropped without [`Slot::finish`], the instance is not used again.
+#[derive(Debug)]
+pub struct Slot {
+    pub(super) entrypoint: Option<Arc<Entrypoint>>,
+    pub(super) id: InstanceId,
+    /// The instance.
+    pub(crate) instance: Arc<Instance>,
+    /// When the invocation began to wait.
+    pub(super) arrived: Instant,
+    pub(super) started: Instant,
+    /// How long the instance booted, if this is its first invocation.
+    pub(crate) boot: Option<Duration>,
+    pub(super) ending: Ending,
+}
+
+impl Slot {
+    /// The answer ended as it should: the instance takes the next invocation.
+    pub fn finish(&mut self) {
+        self.ending = Ending::Clean;
+        self.free();
+    }
+
+    /// The entrypoint took the slot back in its own way.
+    pub(super) fn forget(&mut self) {
+        self.entrypoint = None;
+        self.instance.leave();
+    }
+
+    fn free(&mut self) {
+        let Some(entrypoint) = self.entrypoint.take() else {
+            return;
+        };
+        self.instance.leave();
+        entrypoint.meter.used(self.started.elapsed());
+        let (id, ending) = (self.id, self.ending);
+        entrypoint.input(|shell, now| ((), shell.engine.end(id, ending, now)));
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.free();
+    }
+}
