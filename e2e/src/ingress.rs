@@ -15,7 +15,7 @@ use tokio::{
 };
 
 /// Above every clock of a function in a story, so that only a lost answer meets it.
-const LOST: Duration = Duration::from_secs(120);
+const LOST: Duration = Duration::from_secs(300);
 
 /// `HOST:PORT` of the ingress controller: that of e2e/cluster unless `THAW_E2E_INGRESS` (`http://HOST:PORT`) says otherwise.
 pub fn address() -> String {

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -16,6 +16,7 @@ use crate::{Answer, ingress::Call};
 /// Workers that each send one request after the other.
 pub struct Load {
     stop: Arc<AtomicBool>,
+    ended: Arc<AtomicUsize>,
     workers: JoinSet<Vec<Result<Answer>>>,
 }
 
@@ -23,18 +24,29 @@ impl Load {
     /// Begins `workers` workers that send `call` through the ingress.
     pub fn begin(workers: usize, call: &Call) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
+        let ended = Arc::new(AtomicUsize::new(0));
         let work = |_| {
-            let (stop, call) = (stop.clone(), call.clone());
+            let (stop, ended, call) = (stop.clone(), ended.clone(), call.clone());
             async move {
                 let mut outcomes = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
                     outcomes.push(call.clone().send().await);
+                    ended.fetch_add(1, Ordering::Relaxed);
                 }
                 outcomes
             }
         };
         let workers = (0..workers).map(work).collect();
-        Self { stop, workers }
+        Self {
+            stop,
+            ended,
+            workers,
+        }
+    }
+
+    /// How many requests have ended, one way or the other.
+    pub fn ended(&self) -> usize {
+        self.ended.load(Ordering::Relaxed)
     }
 
     /// Lets every worker finish the request it is at, and gives all outcomes.

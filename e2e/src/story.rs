@@ -10,6 +10,7 @@ use kube::{
     api::{DeleteParams, PostParams},
 };
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::{Namespace, platform, program::attempt};
 
@@ -31,10 +32,12 @@ pub async fn story(name: &str, tell: impl AsyncFnOnce(&Namespace) -> Result<()>)
     platform::serving().await?;
     let namespace = make(client, name).await?;
 
+    let begun = Instant::now();
     let told = AssertUnwindSafe(tell(&namespace)).catch_unwind().await;
     if !matches!(told, Ok(Ok(()))) {
         report(&namespace.name).await;
     }
+    eprintln!("{name} took {:?}", begun.elapsed());
     if env::var("THAW_E2E_KEEP").is_err() {
         remove(&namespace).await?;
     }

@@ -89,6 +89,8 @@ async fn changing_one_entrypoints_command_rolls_that_one_only_and_no_request_not
                 );
                 let pods = island(namespace, "three").await?;
                 ensure!(pods.len() == 2, "{pods:?}");
+                let ended = load.ended();
+                ensure!(ended >= 50, "{ended} requests mean little");
                 Ok(())
             },
         )

@@ -1,0 +1,17 @@
+//! The activator with real sockets and no cluster: a client, the proxy, and instances that are small servers on the loopback interface,
+//! made and deleted by a cluster in miniature. One story a file.
+#![allow(clippy::unwrap_used, reason = "tests want to stop")]
+
+mod support;
+
+mod abandonment;
+mod bodies;
+mod boots;
+mod clocks;
+mod framing;
+mod handover;
+mod limits;
+mod losses;
+mod routing;
+mod shutdown;
+mod storm;

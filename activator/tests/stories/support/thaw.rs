@@ -1,0 +1,248 @@
+//! An activator as the process runs it, but for the API server: sockets, proxy, routes, entrypoints.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use activator::{
+    engine::Takeover,
+    entrypoint::{Entrypoint, Key},
+    entrypoints::{self, Entrypoints},
+    metrics::Metrics,
+    proxy::Proxy,
+    routes::{Host, Route},
+    server::{self, Health},
+};
+use crds::{
+    entrypoint::{Limits, Scale, Timeouts},
+    function::PathMatch,
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    client::{Answer, Client},
+    cluster::Cluster,
+    eventually,
+};
+
+/// The host of the function that most stories are about.
+pub(crate) const HOST: &str = "shop--prod.thaw.test";
+
+/// What a story changes in the manifest. No clock is short by default.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manifest {
+    pub(crate) max: u32,
+    pub(crate) idle_after: Duration,
+    pub(crate) queue: usize,
+    pub(crate) request_bytes: u64,
+    pub(crate) queue_timeout: Duration,
+    pub(crate) boot: Duration,
+    pub(crate) first_byte: Option<Duration>,
+    pub(crate) idle: Option<Duration>,
+    pub(crate) duration: Option<Duration>,
+}
+
+impl Default for Manifest {
+    fn default() -> Self {
+        let long = Duration::from_secs(120);
+        Self {
+            max: 100,
+            idle_after: long,
+            queue: 1000,
+            request_bytes: 100 << 20,
+            queue_timeout: long,
+            boot: long,
+            first_byte: Some(long),
+            idle: Some(long),
+            duration: Some(long),
+        }
+    }
+}
+
+impl Manifest {
+    fn timeouts(&self) -> Timeouts {
+        Timeouts {
+            queue: Some(self.queue_timeout),
+            boot: Some(self.boot),
+            first_byte: self.first_byte,
+            idle: self.idle,
+            duration: self.duration,
+        }
+    }
+
+    fn settings(&self) -> activator::engine::Settings {
+        let scale = Scale {
+            min: 0,
+            max: self.max,
+            concurrency: 1,
+            idle_after: self.idle_after,
+        };
+        let limits = Limits {
+            queue: self.queue,
+            request_bytes: self.request_bytes,
+        };
+        entrypoints::settings(&scale, &limits, &self.timeouts())
+    }
+}
+
+/// An activator, and the function `shop` with the entrypoint `web` at `/`.
+#[derive(Debug)]
+pub(crate) struct Thaw {
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) entrypoints: Arc<Entrypoints>,
+    pub(crate) web: Arc<Entrypoint>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) address: SocketAddr,
+    pub(crate) serving: JoinHandle<()>,
+    metrics: Arc<Metrics>,
+    proxy: Arc<Proxy>,
+}
+
+impl Thaw {
+    /// The owner in a cluster of its own.
+    pub(crate) async fn start(manifest: Manifest) -> Self {
+        let thaw = Self::standby(&Arc::default(), "only", manifest).await;
+        thaw.entrypoints.own(Takeover::Released);
+        thaw
+    }
+
+    /// One more activator of a cluster. It has seen what is there.
+    pub(crate) async fn standby(
+        cluster: &Arc<Cluster>,
+        identity: &str,
+        manifest: Manifest,
+    ) -> Self {
+        let metrics = Arc::new(Metrics::default());
+        let entrypoints = cluster.attach(identity, metrics.clone());
+        let proxy = Arc::new(Proxy {
+            routes: Default::default(),
+            metrics: metrics.clone(),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (health, stop) = (Arc::new(Health::default()), CancellationToken::new());
+        let serving = tokio::spawn(server::serve(listener, proxy.clone(), health, stop.clone()));
+        let web = entrypoints.get_or_add(&key("shop", "web"));
+        let thaw = Self {
+            cluster: cluster.clone(),
+            entrypoints,
+            web,
+            stop,
+            address,
+            serving,
+            metrics,
+            proxy,
+        };
+        thaw.publish("shop", &[("web", "/", PathMatch::Prefix)], manifest);
+        cluster.seen_by_all().await;
+        thaw
+    }
+
+    /// Routes a function's entrypoints and makes their Deployments.
+    pub(crate) fn publish(
+        &self,
+        function: &str,
+        paths: &[(&str, &str, PathMatch)],
+        manifest: Manifest,
+    ) {
+        let route = |(entrypoint, path, path_match): &(&str, &str, PathMatch)| {
+            let key = key(function, entrypoint);
+            let target = self.entrypoints.get_or_add(&key);
+            target.configure(manifest.settings());
+            self.cluster.deploy(&key);
+            let route = Route {
+                path: (*path).to_owned(),
+                path_match: *path_match,
+                entrypoint: (*entrypoint).to_owned(),
+                target: Ok(target),
+                request_bytes: manifest.request_bytes,
+                timeouts: manifest.timeouts(),
+            };
+            ((*path).to_owned(), Arc::new(route))
+        };
+        let host = Host {
+            namespace: "prod".to_owned(),
+            function: function.to_owned(),
+            paths: paths.iter().map(route).collect(),
+        };
+        let name = format!("{function}--prod.thaw.test");
+        let routes = self.proxy.routes.load().with(&name, Some(host));
+        self.proxy.routes.store(Arc::new(routes));
+    }
+
+    /// From now on idle instances go after this long.
+    pub(crate) fn idle_after(&self, idle_after: Duration) {
+        let manifest = Manifest {
+            idle_after,
+            ..Manifest::default()
+        };
+        self.web.configure(manifest.settings());
+    }
+
+    /// A client with a connection of its own.
+    pub(crate) async fn client(&self) -> Client {
+        Client::connect(self.address).await
+    }
+
+    /// One request on a connection of its own.
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.client().await.get(path).await
+    }
+
+    /// The same without waiting for it.
+    pub(crate) fn getting(&self, path: &str) -> JoinHandle<Answer> {
+        let (address, path) = (self.address, path.to_owned());
+        tokio::spawn(async move { Client::connect(address).await.get(&path).await })
+    }
+
+    /// Invocations that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.web.census().0
+    }
+
+    /// Waits until this many requests are inside instances.
+    pub(crate) async fn inside(&self, count: u32) {
+        let what = format!("{count} requests inside");
+        eventually(&what, || self.cluster.journal.inside() == count).await;
+    }
+
+    /// Waits until this many requests wait.
+    pub(crate) async fn queued(&self, count: usize) {
+        eventually(&format!("{count} requests wait"), || {
+            self.waiting() == count
+        })
+        .await;
+    }
+
+    /// Waits until nothing waits, runs or is there, and checks what must hold after every story.
+    pub(crate) async fn at_zero(&self) {
+        let quiet = || {
+            let (waiting, running, census) = self.web.census();
+            let known = census.booting + census.idle + census.busy + census.draining;
+            (waiting, running, known) == (0, 0, 0) && self.cluster.pods().is_empty()
+        };
+        eventually("everything is at zero", quiet).await;
+        self.keeps_its_promises();
+    }
+
+    /// No instance had more than one request at once.
+    pub(crate) fn keeps_its_promises(&self) {
+        assert_eq!(self.cluster.journal.overlaps(), 0, "overlaps");
+        let text = self.metrics.text(self.entrypoints.all().iter());
+        let over = text
+            .lines()
+            .filter(|line| line.starts_with("thaw_over_admissions_total"));
+        for line in over {
+            assert!(line.ends_with(" 0"), "{line}");
+        }
+    }
+}
+
+/// Names an entrypoint.
+pub(crate) fn key(function: &str, entrypoint: &str) -> Key {
+    Key {
+        namespace: "prod".to_owned(),
+        function: function.to_owned(),
+        entrypoint: entrypoint.to_owned(),
+        revision: "r1".to_owned(),
+    }
+}
