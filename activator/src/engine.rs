@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub use instance::{Census, InstanceId, State};
+pub use instance::{Census, InstanceId, Marking, State};
 pub use queue::WaiterId;
 
 use instance::Instance;
@@ -118,7 +118,7 @@ pub struct Effects {
     pub boots: Vec<BootReport>,
     /// Pods whose deletion cost must be written before they are scaled away, each lower than the one before and than all earlier ones:
     /// the first may be taken back into use, and then the others must go before it. Answered by [`Engine::marked`].
-    pub mark: Vec<InstanceId>,
+    pub mark: Vec<(InstanceId, Marking)>,
     /// Instances that a leaving owner no longer uses.
     pub released: Vec<InstanceId>,
     /// `replicas` to write; answered by [`Engine::scaled`].
@@ -163,7 +163,7 @@ pub struct Engine {
     /// Counts uses, for the order of `free`.
     uses: u64,
     /// Counts markings, for the order of deletion costs.
-    markings: u64,
+    markings: Marking,
     /// Boots asked for whose pod has not been seen, by the time of asking.
     asked: VecDeque<Instant>,
     /// `replicas` as the cluster has it; `None` until it is known.
@@ -172,6 +172,8 @@ pub struct Engine {
     writing: Option<u32>,
     /// Since when some instance serves.
     serving_since: Option<Instant>,
+    /// Since when none does, if one did.
+    unserved_since: Option<Instant>,
     /// Failed boots in a row, and when the next may start.
     failures: boot::Backoff,
     effects: Effects,
@@ -187,11 +189,12 @@ impl Engine {
             instances: BTreeMap::new(),
             free: BTreeSet::new(),
             uses: 0,
-            markings: 0,
+            markings: Marking::default(),
             asked: VecDeque::new(),
             replicas: None,
             writing: None,
             serving_since: None,
+            unserved_since: None,
             failures: boot::Backoff::default(),
             effects: Effects::default(),
         }
@@ -199,7 +202,11 @@ impl Engine {
 
     /// Takes the manifest's word; nothing restarts.
     pub fn configure(&mut self, settings: Settings, now: Instant) -> Effects {
+        let refill = settings.concurrency != self.settings.concurrency;
         self.settings = settings;
+        if refill {
+            self.refill_free();
+        }
         self.settle(now)
     }
 
@@ -258,20 +265,22 @@ impl Engine {
         self.settle(now)
     }
 
-    /// This replica owns the entrypoint from now on.
+    /// This replica owns the entrypoint from now on, unless it is leaving.
     pub fn own(&mut self, takeover: Takeover, now: Instant) -> Effects {
-        self.role = Role::Owner;
-        let unknown: Vec<_> = self
-            .ids_in(|state| matches!(state, State::Unowned))
-            .collect();
-        for id in unknown {
-            self.adopt(id, takeover, now);
+        if self.role == Role::Standby {
+            self.role = Role::Owner;
+        }
+        if self.role == Role::Owner {
+            let unknown: Vec<_> = self.ids_in(|state| *state == State::Unowned).collect();
+            for id in unknown {
+                self.adopt(id, takeover, now);
+            }
         }
         self.settle(now)
     }
 
     /// This replica stops owning the entrypoint. Returns the instances that it goes on using until its invocations have ended, and
-    /// the spent ones, which may still run something; the next owner must not touch them before [`Effects::released`].
+    /// those that may run something else; the next owner must not touch them before [`Effects::released`].
     pub fn leave(&mut self, now: Instant) -> (Vec<InstanceId>, Effects) {
         self.role = Role::Leaving;
         self.asked.clear();
@@ -279,16 +288,9 @@ impl Engine {
         self.instances.retain(|_, instance| match instance.state {
             State::Serving => instance.running > 0 || waiting,
             State::Booting { .. } => waiting,
-            State::Spent => true,
+            State::Spent | State::Suspect { .. } => true,
             _ => instance.running > 0,
         });
-        if self.usable() == 0 {
-            let refused = self
-                .queue
-                .drain()
-                .map(|waiter| (waiter, Refusal::Unavailable));
-            self.effects.refused.extend(refused);
-        }
         let kept: Vec<_> = self.instances.keys().copied().collect();
         self.free.retain(|(_, id)| kept.contains(id));
         (kept, self.settle(now))
@@ -297,11 +299,6 @@ impl Engine {
     /// No invocation waits or runs here.
     pub fn is_quiet(&self) -> bool {
         self.queue.is_empty() && self.running() == 0
-    }
-
-    /// Whether this engine hands out slots.
-    pub fn role(&self) -> Role {
-        self.role
     }
 
     /// Invocations that wait.
@@ -414,19 +411,33 @@ impl Engine {
 
     /// A leaving owner gives up what it does not need.
     fn let_go(&mut self) {
+        if self.usable() == 0 {
+            let refused = self
+                .queue
+                .drain()
+                .map(|waiter| (waiter, Refusal::Unavailable));
+            self.effects.refused.extend(refused);
+        }
         if !self.queue.is_empty() {
             return;
         }
-        let idle: Vec<_> = self
+        let is_known = |state: &State| matches!(state, State::Serving | State::Booting { .. });
+        let idle = self
             .instances
             .iter()
-            .filter(|(_, i)| i.running == 0 && i.state != State::Spent)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in idle {
+            .filter(|(_, i)| i.running == 0 && is_known(&i.state));
+        for id in idle.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.forget(id);
             self.effects.released.push(id);
         }
+    }
+
+    /// `concurrency` changed: which instances have a free slot?
+    fn refill_free(&mut self) {
+        let concurrency = self.settings.concurrency;
+        let has_slot = |i: &Instance| i.state == State::Serving && i.running < concurrency;
+        let free = self.instances.iter().filter(|(_, i)| has_slot(i));
+        self.free = free.map(|(id, i)| (i.last_use, *id)).collect();
     }
 
     fn forget(&mut self, id: InstanceId) -> Option<Instance> {
@@ -447,11 +458,11 @@ impl Engine {
             .instances
             .values()
             .any(|instance| instance.state == State::Serving);
-        self.serving_since = if serves {
-            self.serving_since.or(Some(now))
-        } else {
-            None
-        };
+        if serves {
+            self.serving_since.get_or_insert(now);
+        } else if self.serving_since.take().is_some() {
+            self.unserved_since = Some(now);
+        }
     }
 
     fn expire_waiters(&mut self, now: Instant) {
@@ -470,14 +481,19 @@ impl Engine {
         }
     }
 
-    /// `queue` counts while some instance serves, `boot` while none does; a boot never counts against `queue`.
+    /// `queue` counts while some instance serves, `boot` while none does; neither counts against the other.
     fn waiter_deadline(&self, since: Instant) -> Option<Instant> {
         match self.serving_since {
             Some(serving) => self
                 .settings
                 .queue_timeout
                 .map(|timeout| since.max(serving) + timeout),
-            None => self.settings.boot_timeout.map(|timeout| since + timeout),
+            None => {
+                let since = self
+                    .unserved_since
+                    .map_or(since, |unserved| since.max(unserved));
+                self.settings.boot_timeout.map(|timeout| since + timeout)
+            }
         }
     }
 
@@ -489,14 +505,16 @@ impl Engine {
         let retry = (!self.queue.is_empty() || self.settings.min > 0)
             .then(|| self.failures.retry_at(now))
             .flatten();
+        let is_weeding = self.is_weeding();
         let instances = self
             .instances
             .values()
-            .filter_map(|instance| self.instance_wake(instance));
+            .filter(|i| is_weeding || i.state != State::Serving);
+        let instances = instances.filter_map(|instance| self.instance_wake(instance));
         let unseen = self
             .asked
             .front()
-            .and_then(|asked| self.settings.boot_timeout.map(|timeout| *asked + timeout));
+            .and_then(|asked| self.boot_deadline(*asked));
         instances.chain(waiter).chain(retry).chain(unseen).min()
     }
 }

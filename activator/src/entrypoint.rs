@@ -20,8 +20,8 @@ use tokio::{
 
 use crate::{
     engine::{
-        Admission, BootFailure, BootReport, Census, Effects, Ending, Engine, InstanceId, Refusal,
-        Role, Settings, Takeover, WaiterId,
+        Admission, BootFailure, BootReport, Census, Effects, Ending, Engine, InstanceId, Marking,
+        Refusal, Settings, Takeover, WaiterId,
     },
     metrics::Meter,
 };
@@ -54,13 +54,16 @@ impl fmt::Display for Key {
     }
 }
 
+/// Which marking of which instance.
+pub type Mark = (InstanceId, Marking);
+
 /// What an entrypoint wants written in the cluster.
 #[derive(Debug)]
 pub enum Order {
     /// Write [`Entrypoint::replicas`]; answer with [`Entrypoint::scaled`].
     Scale,
     /// Write the deletion costs of these pods, each lower than the one before; answer with [`Entrypoint::marked`].
-    Mark(Vec<(InstanceId, String)>),
+    Mark(Vec<(Mark, String)>),
     /// This pod is no longer held.
     Release(String),
     /// A boot ended.
@@ -91,8 +94,8 @@ struct Shell {
     /// When each arrived, and how it learns the outcome.
     waiters: HashMap<WaiterId, (Instant, oneshot::Sender<Result<Slot, Refusal>>)>,
     members: HashMap<InstanceId, Member>,
-    /// Pod UID → instance.
-    by_uid: HashMap<String, InstanceId>,
+    /// Pod UID → instance, and the version of the pod that was seen last.
+    by_uid: HashMap<String, (InstanceId, u64)>,
     last_id: u64,
     /// The timer that is set, and its task.
     timer: Option<(Instant, AbortHandle)>,
@@ -173,12 +176,16 @@ impl Entrypoint {
             .unwrap_or(Err(Refusal::Unavailable))
     }
 
-    /// A pod was seen; the same again changes nothing.
-    pub fn seen(&self, uid: &str, name: &str, held: bool) -> InstanceId {
-        self.input(|shell, now| match shell.by_uid.get(uid) {
-            Some(id) => (*id, shell.engine.hold(*id, held, now)),
+    /// A pod was seen, in this version; the same again changes nothing.
+    pub fn seen(&self, uid: &str, name: &str, held: bool, version: u64) -> InstanceId {
+        self.input(|shell, now| match shell.by_uid.get_mut(uid) {
+            Some((id, seen)) if *seen > version => (*id, Effects::default()),
+            Some((id, seen)) => {
+                *seen = version;
+                (*id, shell.engine.hold(*id, held, now))
+            }
             None => {
-                let id = shell.add(uid, name);
+                let id = shell.add(uid, name, version);
                 (id, shell.engine.seen(id, held, now))
             }
         })
@@ -220,7 +227,7 @@ impl Entrypoint {
     /// The pod is being deleted or is gone.
     pub fn gone(&self, uid: &str) {
         self.input(|shell, now| {
-            let Some(id) = shell.by_uid.remove(uid) else {
+            let Some((id, _)) = shell.by_uid.remove(uid) else {
                 return ((), Effects::default());
             };
             shell.members.remove(&id);
@@ -239,8 +246,8 @@ impl Entrypoint {
     }
 
     /// Deletion costs are written.
-    pub fn marked(&self, ids: &[InstanceId]) {
-        self.input(|shell, now| ((), shell.engine.marked(ids, now)));
+    pub fn marked(&self, marked: &[Mark]) {
+        self.input(|shell, now| ((), shell.engine.marked(marked, now)));
     }
 
     /// Takes the manifest's word.
@@ -278,16 +285,9 @@ impl Entrypoint {
     /// Invocations that wait, invocations that run, and instances by state.
     pub fn census(&self) -> (usize, u32, Census) {
         let shell = self.lock();
-        (
-            shell.engine.waiting(),
-            shell.engine.running(),
-            shell.engine.census(),
-        )
-    }
-
-    /// Whether this replica hands out the slots.
-    pub fn role(&self) -> Role {
-        self.lock().engine.role()
+        let census = shell.engine.census();
+        self.meter.advance(Instant::now(), || census);
+        (shell.engine.waiting(), shell.engine.running(), census)
     }
 
     /// What `replicas` must be now.
@@ -330,8 +330,8 @@ impl Entrypoint {
                 report.instance.and_then(|id| shell.members.get(&id)),
                 &report.failure,
             ) {
-                // Set once: an adopted instance that is dialled again has booted before.
-                member.instance.boot.set(report.took).ok();
+                // Once: an instance boots once.
+                member.instance.boot.set((report.took, now)).ok();
                 self.meter.booted(&member.stages.lengths(report.took));
             }
         }
@@ -344,7 +344,7 @@ impl Entrypoint {
         };
         let marked: Vec<_> = mark
             .iter()
-            .filter_map(|id| Some((*id, name(id)?)))
+            .filter_map(|mark| Some((*mark, name(&mark.0)?)))
             .collect();
         let released: Vec<_> = released.iter().filter_map(name).collect();
         self.set_timer(&mut shell, wake);
@@ -406,7 +406,12 @@ impl Entrypoint {
         let instance = shell.members[&id].instance.clone();
         let (is_first, running) = instance.enter();
         self.meter.admitted(running);
-        let boot = instance.boot.get().copied().filter(|_| is_first);
+        // Cold is an invocation that waited for the boot, not one that found an instance booted for a minimum.
+        let boot = instance
+            .boot
+            .get()
+            .filter(|(_, at)| is_first && arrived < *at);
+        let boot = boot.map(|(took, _)| *took);
         Slot {
             entrypoint: Some(self.me()),
             id,
@@ -464,11 +469,11 @@ impl Entrypoint {
 }
 
 impl Shell {
-    fn add(&mut self, uid: &str, name: &str) -> InstanceId {
+    fn add(&mut self, uid: &str, name: &str, version: u64) -> InstanceId {
         self.last_id += 1;
         let id = InstanceId(self.last_id);
         self.members.insert(id, Member::new(name));
-        self.by_uid.insert(uid.to_owned(), id);
+        self.by_uid.insert(uid.to_owned(), (id, version));
         id
     }
 

@@ -17,6 +17,8 @@ use crate::{
 /// How long an instance of unknown state is left alone if its invocations have no `timeouts.duration`.
 const SUSPECT_FOR: Duration = Duration::from_secs(3600);
 
+/// How long an instance of unknown state is left alone if no route leads to it any more: the default of `timeouts.duration`.
+const ADOPTED_AFTER: Duration = Duration::from_secs(300);
 /// An instance that was found running must accept a connection within this time.
 const ADOPTED_WITHIN: Duration = Duration::from_secs(60);
 
@@ -61,6 +63,11 @@ impl Entrypoints {
             new.own(takeover);
         }
         new
+    }
+
+    /// The entrypoint, if it is known.
+    pub fn get(&self, key: &Key) -> Option<Arc<Entrypoint>> {
+        self.lock().all.get(key).cloned()
     }
 
     /// Forgets an entrypoint whose Deployment is gone.
@@ -144,6 +151,6 @@ fn unrouted() -> Settings {
         queue: 0,
         queue_timeout: None,
         boot_timeout: Some(ADOPTED_WITHIN),
-        suspect_for: SUSPECT_FOR,
+        suspect_for: ADOPTED_AFTER,
     }
 }

@@ -21,7 +21,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::Instant};
 
-use crate::proxy::body::RequestBody;
+use crate::proxy::upload::RequestBody;
 
 /// A kept connection older than this is not used: common servers close idle ones after 2 s (gunicorn) or 5 s (Node.js), and a request
 /// that crosses such a close on the wire is lost.
@@ -38,8 +38,8 @@ pub struct Instance {
     pub name: String,
     address: OnceLock<SocketAddr>,
     kept: Mutex<Vec<Connection>>,
-    /// How long it booted, for the answer to its first invocation.
-    pub(crate) boot: OnceLock<Duration>,
+    /// How long it booted and when it was up, for the answer to its first invocation. Unset if it was there before this process.
+    pub(crate) boot: OnceLock<(Duration, Instant)>,
     invocations: AtomicU64,
     running: AtomicU32,
 }

@@ -1,4 +1,4 @@
-//! What Prometheus scrapes. Names and labels are part of the contract; the README lists them.
+//! What Prometheus scrapes. Names and labels are part of the contract.
 
 use std::{
     sync::{
@@ -85,6 +85,7 @@ type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    scrape: Mutex<()>,
     invocations: Family<With<Answered>, Counter>,
     invocation_seconds: Histograms<OfEntrypoint>,
     queue_seconds: Histograms<OfEntrypoint>,
@@ -105,6 +106,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("thaw"),
+            scrape: Mutex::default(),
             invocations: Family::default(),
             invocation_seconds: Family::new_with_constructor(histogram),
             queue_seconds: Family::new_with_constructor(histogram),
@@ -186,6 +188,8 @@ impl Default for Metrics {
 impl Metrics {
     /// The exposition text, with the gauges as they are now.
     pub fn text<'a>(&self, entrypoints: impl Iterator<Item = &'a Arc<Entrypoint>>) -> String {
+        // Two scrapes at once would add up.
+        let _one = self.scrape.lock().expect("nothing panics under this lock");
         self.queue_length.clear();
         self.running.clear();
         self.instances.clear();

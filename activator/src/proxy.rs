@@ -5,26 +5,27 @@
 pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod head;
+mod running;
+pub(crate) mod upload;
 
 use std::{net::IpAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
-use futures::future::BoxFuture;
-use http::{HeaderValue, Request, Response, request::Parts};
+use http::{HeaderValue, Request, Response, Version, header::TRANSFER_ENCODING, request::Parts};
 use http_body_util::{Either, Full};
-use hyper::body::{Bytes, Incoming};
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use hyper::body::{Body, Bytes, Incoming};
+use tokio::time::Instant;
 
 use crate::{
-    engine::Refusal,
     entrypoint::{Entrypoint, Key, Slot},
-    instance::{Connection, SendError},
     metrics::Metrics,
     routes::{Route, Routes},
 };
 use answer::{Failure, Place};
-use body::{AnswerBody, Clocks, RequestBody, Upload};
+use body::AnswerBody;
 use head::Target;
+use running::{Answered, Running, Unanswered};
+use upload::RequestBody;
 
 /// An answer: Thaw's own or a function's.
 pub(crate) type Answer = Response<Either<Full<Bytes>, AnswerBody>>;
@@ -101,178 +102,62 @@ async fn invoke(
         None => Failure::NotYet,
     })?;
     head::prepare(&mut parts, target, id, &route.path, peer);
+    if target.length.is_none() && !body.is_end_stream() {
+        // hyper leaves the body of a GET without a length out.
+        parts
+            .headers
+            .insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     let (body, upload) = RequestBody::new(body, limit, entrypoint.meter.request_bytes.clone());
 
     let arrived = Instant::now();
     let slot = entrypoint.admit().await.map_err(Failure::Refused)?;
-    let mut running = Running::start(slot, Request::from_parts(parts, body), route);
-    let (response, connection) = loop {
-        match running.head(&upload, route).await {
-            Ok(exchange) => break exchange,
+    let mut running = Running::start(
+        slot,
+        Request::from_parts(parts, body),
+        upload.clone(),
+        route,
+    );
+    let Answered {
+        mut head,
+        held,
+        clocks,
+        started,
+    } = loop {
+        match running.head().await {
+            Ok(answered) => break answered,
             Err(Unanswered::Unreached(request)) => {
                 let slot = again(entrypoint, running.into_slot()).await?;
-                running = Running::start(slot, *request, route);
+                running = Running::start(slot, *request, upload.clone(), route);
             }
             Err(Unanswered::Failed(failure)) => return Err(failure),
         }
     };
-    let (slot, clocks, started) = running.answered();
-    entrypoint.meter.waited(started - arrived);
+    let waited = started - arrived;
+    entrypoint.meter.waited(waited);
     let timing = Timing {
-        waited: started - arrived,
-        boot: slot.boot,
+        waited,
+        boot: held.slot.boot,
         exec: started.elapsed(),
     };
-    let (mut parts, incoming) = response.into_parts();
     entrypoint
         .meter
-        .answered(timing.kind(), parts.status.as_u16());
-    head::strip_hop_by_hop(&mut parts.headers);
-    parts.headers.remove(head::ERROR);
-    timing.write(&mut parts.headers);
-    parts.headers.insert(head::REQUEST_ID, id.clone());
+        .answered(timing.kind(), head.status.as_u16());
+    head::strip_hop_by_hop(&mut head.headers);
+    head.headers.remove(head::ERROR);
+    head.headers.insert(head::REQUEST_ID, id.clone());
+    head.version = Version::HTTP_11;
+    timing.write(&mut head.headers);
     let bytes = entrypoint.meter.response_bytes.clone();
     Ok(Response::from_parts(
-        parts,
-        AnswerBody::new(incoming, slot, connection, clocks, bytes),
+        head,
+        AnswerBody::new(held, clocks, bytes),
     ))
 }
 
 async fn again(entrypoint: &Arc<Entrypoint>, slot: Slot) -> Result<Slot, Failure> {
     tracing::debug!(entrypoint = %entrypoint.key, pod = slot.instance.name, "instance refused the connection, waiting for another");
-    entrypoint
-        .admit_again(slot)
-        .await
-        .map_err(|refusal: Refusal| Failure::Refused(refusal))
-}
-
-type Exchange = Result<(Response<Incoming>, Connection), SendError>;
-
-/// Why there is no head of an answer.
-enum Unanswered {
-    /// No instance has seen a byte.
-    Unreached(Box<Request<RequestBody>>),
-    Failed(Failure),
-}
-
-/// An invocation that has begun and has no answer yet. Dropped, it goes on without a reader: the instance is busy until it has ended.
-struct Running {
-    exchange: Option<BoxFuture<'static, Exchange>>,
-    slot: Option<Slot>,
-    clocks: Clocks,
-    started: Instant,
-}
-
-impl Running {
-    fn start(slot: Slot, request: Request<RequestBody>, route: &Route) -> Self {
-        let started = Instant::now();
-        let deadline = route.timeouts.duration.map(|duration| started + duration);
-        let clocks = Clocks {
-            idle: route.timeouts.idle,
-            deadline,
-        };
-        let exchange =
-            Some(Box::pin(slot.instance.clone().send(request)) as BoxFuture<'static, Exchange>);
-        Self {
-            exchange,
-            slot: Some(slot),
-            clocks,
-            started,
-        }
-    }
-
-    /// Waits for the head of the answer, within `firstByte` from the end of the request and within `duration`.
-    async fn head(
-        &mut self,
-        upload: &Upload,
-        route: &Route,
-    ) -> Result<(Response<Incoming>, Connection), Unanswered> {
-        let exchange = self.exchange.as_mut().expect("an exchange is awaited once");
-        let first_byte = async {
-            match route.timeouts.first_byte {
-                Some(timeout) => {
-                    upload.ended().await;
-                    sleep(timeout).await;
-                }
-                None => std::future::pending().await,
-            }
-        };
-        let duration = async {
-            match self.clocks.deadline {
-                Some(deadline) => sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
-        let outcome = tokio::select! {
-            // An answer that is there is passed on, however late.
-            biased;
-            outcome = exchange => outcome,
-            () = first_byte => return Err(self.cut(Failure::FirstByteTimeout)),
-            () = duration => return Err(self.cut(Failure::DurationExceeded)),
-        };
-        self.exchange = None;
-        match outcome {
-            Ok(exchange) => Ok(exchange),
-            Err(SendError::Unreached { request, .. }) => Err(Unanswered::Unreached(request)),
-            Err(SendError::Broken(_)) if upload.is_too_large() => {
-                Err(self.cut(Failure::RequestTooLarge {
-                    limit: route.request_bytes,
-                }))
-            }
-            Err(error @ SendError::Broken(_)) => {
-                Err(self.cut(Failure::InstanceFailed(error.to_string())))
-            }
-        }
-    }
-
-    /// Ends the invocation by force; its instance is not used again.
-    fn cut(&mut self, failure: Failure) -> Unanswered {
-        self.exchange = None;
-        self.slot = None;
-        Unanswered::Failed(failure)
-    }
-
-    fn into_slot(mut self) -> Slot {
-        self.slot
-            .take()
-            .expect("an unreached invocation keeps its slot")
-    }
-
-    fn answered(mut self) -> (Slot, Clocks, Instant) {
-        (
-            self.slot
-                .take()
-                .expect("an answered invocation has its slot"),
-            self.clocks,
-            self.started,
-        )
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let (Some(exchange), Some(slot)) = (self.exchange.take(), self.slot.take()) {
-            tokio::spawn(finish_unread(exchange, slot, self.clocks));
-        }
-    }
-}
-
-/// Reads an answer that nobody waits for.
-async fn finish_unread(exchange: BoxFuture<'static, Exchange>, slot: Slot, clocks: Clocks) {
-    let exchange = match clocks.deadline {
-        Some(deadline) => timeout_at(deadline, exchange).await.ok(),
-        None => Some(exchange.await),
-    };
-    if let Some(Ok((response, connection))) = exchange {
-        let body = AnswerBody::new(
-            response.into_body(),
-            slot,
-            connection,
-            clocks,
-            Default::default(),
-        );
-        body.discard().await;
-    }
+    entrypoint.admit_again(slot).await.map_err(Failure::Refused)
 }
 
 /// What the answer's headers say about its way.

@@ -15,8 +15,6 @@ pub struct Routes {
 /// The paths of one function.
 #[derive(Debug, Default)]
 pub struct Host {
-    /// Namespace of the Function.
-    pub namespace: String,
     /// Name of the Function.
     pub function: String,
     /// By path.

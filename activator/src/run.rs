@@ -6,7 +6,6 @@ use std::sync::{
 };
 
 use anyhow::{Context, bail};
-use futures::{StreamExt, stream};
 use kube::Client;
 use tokio::{
     net::TcpListener,
@@ -21,6 +20,7 @@ use crate::{
     kubernetes::{
         orders::Writer,
         owner::{Held, Owner},
+        pods::catch_up,
         reports::Reports,
         watch::World,
     },
@@ -67,11 +67,13 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     );
 
     let (reports, reporting) = Reports::new(client.clone());
+    let costs = Arc::new(AtomicI32::new(FIRST_COST));
     let writer = Writer {
         client: client.clone(),
         reports: reports.clone(),
         leave: leave.clone(),
-        costs: Arc::new(AtomicI32::new(FIRST_COST)),
+        held: CancellationToken::new(),
+        costs: costs.clone(),
     };
     let (is_synced, synced) = watch::channel(false);
     let world = World::new(
@@ -80,6 +82,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         proxy.clone(),
         entrypoints.clone(),
         reports,
+        costs,
         is_synced,
     );
     // These run as long as the process.
@@ -93,9 +96,14 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         health.clone(),
     ));
     let serving = tokio::spawn(server::serve(listener, proxy, health.clone(), stop.clone()));
-    let owner = Owner::new(client, &settings.namespace, settings.identity.clone());
+    let owner = Owner::new(
+        client.clone(),
+        &settings.namespace,
+        settings.identity.clone(),
+    );
     let mut owning = tokio::spawn(own(
         owner,
+        client,
         entrypoints.clone(),
         health.clone(),
         synced,
@@ -114,14 +122,14 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         sleep(settings.lameduck).await;
     }
     stop.cancel();
-    leave.cancel();
     let kept = entrypoints.leave();
-    let identity = Some(settings.identity.as_str());
-    stream::iter(&kept)
-        .for_each_concurrent(16, |(namespace, pod)| writer.hold(namespace, pod, identity))
-        .await;
-    if !lost && let Some((owner, held)) = owning.await.context("own")? {
-        owner.release(held).await;
+    leave.cancel();
+    let held = writer.hold(&kept, &settings.identity).await;
+    if let Some((owner, lease)) = owned(owning, lost).await?
+        // Unmarked, the next owner would take these instances for free: it must find the Lease lapsed and suspect them.
+        && held
+    {
+        owner.release(lease).await;
     }
     drain(
         &entrypoints,
@@ -140,25 +148,41 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 /// came.
 async fn own(
     owner: Owner,
+    client: Client,
     entrypoints: Arc<Entrypoints>,
     health: Arc<Health>,
     mut synced: watch::Receiver<bool>,
     leave: CancellationToken,
 ) -> Option<(Owner, Held)> {
-    let acquired = leave.run_until_cancelled(async {
-        // The sender lives in a task that never ends.
-        synced.wait_for(|synced| *synced).await.ok()?;
-        health.is_synced.store(true, Ordering::Relaxed);
-        Some(owner.acquire().await)
-    });
-    let (mut held, takeover) = acquired.await.flatten()?;
-    tracing::info!(?takeover, "became the owner");
-    entrypoints.own(takeover);
+    // The sender lives in a task that never ends.
     leave
-        .run_until_cancelled(owner.keep(&mut held))
+        .run_until_cancelled(synced.wait_for(|synced| *synced))
+        .await?
+        .ok()?;
+    health.is_synced.store(true, Ordering::Relaxed);
+    let (mut held, takeover) = owner.acquire(&leave).await?;
+    // The watches may be behind the Lease.
+    if leave
+        .run_until_cancelled(catch_up(&client, owner.identity(), &entrypoints))
         .await
-        .is_none()
-        .then_some((owner, held))
+        .is_some()
+    {
+        entrypoints.own(takeover);
+        tracing::info!(?takeover, "became the owner");
+    }
+    owner.keep(&mut held, &leave).await.then_some((owner, held))
+}
+
+async fn owned(
+    owning: tokio::task::JoinHandle<Option<(Owner, Held)>>,
+    lost: bool,
+) -> anyhow::Result<Option<(Owner, Held)>> {
+    // Lost, it was awaited already.
+    if lost {
+        Ok(None)
+    } else {
+        owning.await.context("own")
+    }
 }
 
 /// Waits until every accepted request is answered and every order carried out.

@@ -28,8 +28,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{entrypoints::Entrypoints, metrics::Metrics, proxy::Proxy};
 
-/// A client has this long for the head of a request.
-const HEAD: Duration = Duration::from_secs(10);
+/// A connection may be idle this long, and a head may take this long. Longer than ingress controllers keep theirs (nginx 60 s, Traefik 90 s):
+/// a request that crosses our close on the wire would be lost.
+const IDLE: Duration = Duration::from_secs(180);
 /// Pause after a failed accept: out of file descriptors it would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -53,7 +54,7 @@ pub async fn serve(
     server
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD);
+        .header_read_timeout(IDLE);
     server.http2().timer(TokioTimer::new());
     let open = GracefulShutdown::new();
     while let Some((stream, peer)) = accept(&listener, &stop).await {
@@ -61,10 +62,9 @@ pub async fn serve(
         let service = service_fn(move |request: Request<Incoming>| {
             let (proxy, health) = (proxy.clone(), health.clone());
             async move {
+                let is_http1 = request.version() < http::Version::HTTP_2;
                 let mut answer = proxy.serve(request, peer).await;
-                if health.is_draining.load(Ordering::Relaxed)
-                    && answer.version() < http::Version::HTTP_2
-                {
+                if is_http1 && health.is_draining.load(Ordering::Relaxed) {
                     // The next request of this client finds another replica.
                     answer
                         .headers_mut()

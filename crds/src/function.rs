@@ -209,9 +209,9 @@ pub struct ScaleSpec {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LimitsSpec {
-    /// Invocations that may wait for a slot; more are answered `QueueFull`. Default 1000.
+    /// Invocations that may wait for a slot or a boot; more are answered `QueueFull`. Default 1000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 100000))]
+    #[schemars(range(min = 1, max = 100000))]
     pub queue: Option<i32>,
 
     /// Largest request body; a larger one is answered `RequestTooLarge`. Default 100Mi.

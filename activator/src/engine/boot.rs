@@ -5,13 +5,16 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    BootFailure, BootReport, Engine, Instance, InstanceId, Refusal, Role, State, Takeover,
+    BootFailure, BootReport, Engine, Instance, InstanceId, Marking, Refusal, Role, State, Takeover,
 };
 
 /// Wait after the first failed boot; doubled after each further one.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// The longest wait between two boots.
 const LAST_RETRY: Duration = Duration::from_secs(30);
+
+/// A boot without a limit that nobody waits for is given up after this.
+const UNWANTED: Duration = Duration::from_secs(300);
 
 /// Failed boots in a row.
 #[derive(Debug, Default)]
@@ -62,12 +65,12 @@ impl Engine {
                     running: 0,
                     last_use: 0,
                     used_at: now,
-                    marking: 0,
+                    marking: Marking::default(),
                     held,
                 },
             );
             match (self.role, since) {
-                (Role::Owner, Some(since)) => self.boot(id, since),
+                (Role::Owner, Some(since)) => self.boot(id, since, false),
                 // Nobody here asked for it: the ReplicaSet replaced a pod, or a person scaled.
                 (Role::Owner, None) if !surplus => self.adopt(id, Takeover::Released, now),
                 _ => {}
@@ -78,12 +81,18 @@ impl Engine {
 
     /// Another replica began or ended its use of the instance.
     pub fn hold(&mut self, id: InstanceId, held: bool, now: Instant) -> super::Effects {
-        if let Some(instance) = self.instances.get_mut(&id)
-            && std::mem::replace(&mut instance.held, held)
-            && !held
-            && matches!(instance.state, State::Suspect { .. })
-        {
-            self.boot(id, now);
+        let Some(instance) = self.instances.get_mut(&id) else {
+            return self.settle(now);
+        };
+        if std::mem::replace(&mut instance.held, held) != held && self.role == Role::Owner {
+            match (held, &instance.state) {
+                (false, State::Suspect { .. }) => self.boot(id, now, true),
+                // Taken over before this was known: it is the other's as long as it says so.
+                (true, State::Booting { .. } | State::Serving) if instance.running == 0 => {
+                    self.suspect(id, now)
+                }
+                _ => {}
+            }
         }
         self.settle(now)
     }
@@ -91,16 +100,19 @@ impl Engine {
     /// The instance accepted a connection.
     pub fn accepted(&mut self, id: InstanceId, now: Instant) -> super::Effects {
         if let Some(instance) = self.instances.get_mut(&id)
-            && let State::Booting { since, .. } = instance.state
+            && let State::Booting {
+                since, is_adopted, ..
+            } = instance.state
         {
             instance.state = State::Serving;
-            let took = now - since;
-            self.effects.boots.push(BootReport {
-                instance: Some(id),
-                took,
-                failure: None,
-                timed_out: false,
-            });
+            if !is_adopted {
+                self.effects.boots.push(BootReport {
+                    instance: Some(id),
+                    took: now - since,
+                    failure: None,
+                    timed_out: false,
+                });
+            }
             self.failures = Backoff::default();
             self.set_free(id, now);
         }
@@ -142,7 +154,7 @@ impl Engine {
         self.settle(now)
     }
 
-    pub(super) fn boot(&mut self, id: InstanceId, since: Instant) {
+    fn boot(&mut self, id: InstanceId, since: Instant, is_adopted: bool) {
         let instance = self
             .instances
             .get_mut(&id)
@@ -150,28 +162,51 @@ impl Engine {
         instance.state = State::Booting {
             since,
             waits_for: None,
+            is_adopted,
         };
         self.effects.dial.push(id);
     }
 
     pub(super) fn adopt(&mut self, id: InstanceId, takeover: Takeover, now: Instant) {
-        let Some(instance) = self.instances.get_mut(&id) else {
-            return;
-        };
-        if instance.held || takeover == Takeover::Lapsed {
-            instance.state = State::Suspect {
-                until: now + self.settings.suspect_for,
-            };
+        let is_held = self
+            .instances
+            .get(&id)
+            .is_some_and(|instance| instance.held);
+        if is_held || takeover == Takeover::Lapsed {
+            self.suspect(id, now);
         } else {
-            self.boot(id, now);
+            self.boot(id, now, true);
         }
+    }
+
+    fn suspect(&mut self, id: InstanceId, now: Instant) {
+        let instance = self
+            .instances
+            .get_mut(&id)
+            .expect("the caller looked it up");
+        self.free.remove(&(instance.last_use, id));
+        instance.state = State::Suspect {
+            until: now + self.settings.suspect_for,
+        };
+    }
+
+    /// When a boot that began then is given up. One without a limit and without a waiter is not kept for ever: nothing is scaled down
+    /// while it is in flight.
+    pub(super) fn boot_deadline(&self, since: Instant) -> Option<Instant> {
+        let unwanted = self.queue.is_empty().then_some(UNWANTED);
+        self.settings
+            .boot_timeout
+            .or(unwanted)
+            .map(|timeout| since + timeout)
     }
 
     /// Gives up boots that take longer than `timeouts.boot`, and trusts suspects whose time is over.
     pub(super) fn expire_boots(&mut self, now: Instant) {
-        let due = |state: &State| match (state, self.settings.boot_timeout) {
-            (State::Booting { since, .. }, Some(timeout)) => *since + timeout <= now,
-            (State::Suspect { until }, _) => *until <= now,
+        let due = |state: &State| match state {
+            State::Booting { since, .. } => self
+                .boot_deadline(*since)
+                .is_some_and(|deadline| deadline <= now),
+            State::Suspect { until } => *until <= now,
             _ => false,
         };
         let due: Vec<_> = self.ids_in(due).collect();
@@ -181,21 +216,29 @@ impl Engine {
                 .get(&id)
                 .is_some_and(|i| matches!(i.state, State::Suspect { .. }))
             {
-                self.boot(id, now);
+                self.boot(id, now, true);
             } else {
                 let failure = self.what_booting_waits_for();
-                let took = self.settings.boot_timeout.unwrap_or_default();
+                let took = self.settings.boot_timeout.unwrap_or(UNWANTED);
                 self.spend(id);
                 self.boot_failed(Some(id), took, failure, true, now);
             }
         }
-        if let (Some(asked), Some(timeout)) =
-            (self.asked.front().copied(), self.settings.boot_timeout)
-            && asked + timeout <= now
+        if let Some(asked) = self.asked.front().copied()
+            && self
+                .boot_deadline(asked)
+                .is_some_and(|deadline| deadline <= now)
         {
             let failure = self.what_booting_waits_for();
-            self.asked.retain(|asked| *asked + timeout > now);
-            self.boot_failed(None, timeout, failure, true, now);
+            while self
+                .asked
+                .front()
+                .and_then(|asked| self.boot_deadline(*asked))
+                .is_some_and(|at| at <= now)
+            {
+                self.asked.pop_front();
+            }
+            self.boot_failed(None, now - asked, failure, true, now);
         }
     }
 

@@ -6,6 +6,10 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InstanceId(pub u64);
 
+/// Counts markings: a later one has a lower deletion cost. The default is before the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Marking(pub(super) u64);
+
 /// Where an instance is in its life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
@@ -17,6 +21,8 @@ pub enum State {
         since: Instant,
         /// What Kubernetes last said it waits for: reason and message.
         waits_for: Option<super::BootFailure>,
+        /// It was there before: nobody here asked for it.
+        is_adopted: bool,
     },
     /// In rotation: idle or busy.
     Serving,
@@ -33,19 +39,29 @@ pub enum State {
     Retiring,
 }
 
+/// `last_use` of an instance that serves nothing.
+pub(super) const NEVER_AGAIN: u64 = 0;
+
 #[derive(Debug)]
 pub(super) struct Instance {
     pub(super) state: State,
     /// Invocations that it runs.
     pub(super) running: u32,
-    /// Count of uses at its last use, for the order of reuse.
+    /// Count of uses at its last use, for the order of reuse; [`NEVER_AGAIN`] before the first and after the last.
     pub(super) last_use: u64,
     /// When it was used last, or accepted first.
     pub(super) used_at: Instant,
-    /// Counts markings: a later one has a lower deletion cost. 0 before the first.
-    pub(super) marking: u64,
+    /// Its last marking.
+    pub(super) marking: Marking,
     /// Another replica says that it is using the instance.
     pub(super) held: bool,
+}
+
+impl Instance {
+    /// It never served, or will not again.
+    pub(super) fn is_spent(&self) -> bool {
+        self.last_use == NEVER_AGAIN
+    }
 }
 
 /// Instances by state, as the metric `thaw_instances` counts them.
@@ -64,17 +80,13 @@ pub struct Census {
 impl Census {
     pub(super) fn with(mut self, instance: &Instance) -> Self {
         let count = match (&instance.state, instance.running) {
+            (State::Unowned, _) => return self,
             (State::Booting { .. }, _) => &mut self.booting,
             (State::Serving, 0) => &mut self.idle,
             (State::Serving, _) => &mut self.busy,
-            (
-                State::Unowned
-                | State::Suspect { .. }
-                | State::Spent
-                | State::Marking
-                | State::Retiring,
-                _,
-            ) => &mut self.draining,
+            (State::Suspect { .. } | State::Spent | State::Marking | State::Retiring, _) => {
+                &mut self.draining
+            }
         };
         *count += 1;
         self

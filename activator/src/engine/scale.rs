@@ -2,7 +2,9 @@
 
 use tokio::time::Instant;
 
-use super::{Effects, Engine, Instance, InstanceId, Role, Settings, State};
+use super::{
+    Effects, Engine, Instance, InstanceId, Marking, Role, Settings, State, instance::NEVER_AGAIN,
+};
 
 /// `clamp(min, ceil(demand / concurrency), max)`: the law that a developer can predict with a pencil.
 pub(super) fn wanted(demand: u64, settings: &Settings) -> u32 {
@@ -28,13 +30,20 @@ impl Engine {
         self.settle(now)
     }
 
-    /// The deletion costs of these pods are written.
-    pub fn marked(&mut self, ids: &[InstanceId], now: Instant) -> Effects {
-        for id in ids {
-            if let Some(instance) = self.instances.get_mut(id)
-                && instance.state == State::Marking
-            {
-                instance.state = State::Retiring;
+    /// The deletion costs of these pods are written. A marking that was overtaken by a later one, or by an invocation, says nothing.
+    pub fn marked(&mut self, marked: &[(InstanceId, Marking)], now: Instant) -> Effects {
+        let boots = self.boots();
+        for (id, marking) in marked {
+            let Some(instance) = self.instances.get_mut(id) else {
+                continue;
+            };
+            if instance.state == State::Marking && instance.marking == *marking {
+                // Not while a boot that began meanwhile is in flight: a ReplicaSet would delete that one.
+                instance.state = if boots > 0 {
+                    State::Spent
+                } else {
+                    State::Retiring
+                };
             }
         }
         self.settle(now)
@@ -50,13 +59,13 @@ impl Engine {
             .iter()
             .filter(|(_, i)| i.state == State::Retiring);
         let spared = retiring
-            .min_by_key(|(_, i)| (i.last_use == 0, i.marking))
+            .min_by_key(|(_, i)| (i.is_spent(), i.marking))
             .map(|(id, _)| *id);
         let replaced = match (instance.state, spared) {
             (State::Retiring, _) => false,
             // The ReplicaSet deletes one less then: not the one with the highest cost.
             (_, Some(spared)) => {
-                self.put_back(spared, now);
+                self.put_back(spared);
                 false
             }
             (_, None) => true,
@@ -92,15 +101,29 @@ impl Engine {
     }
 
     pub(super) fn scale(&mut self, now: Instant) {
-        let demand = self.queue.len() as u64 + u64::from(self.running());
-        let wanted = wanted(demand, &self.settings);
-        self.ask(wanted, now);
+        let wanted = self.wanted();
+        // Before asking: where room is short, a spent instance has the place that the next one needs.
         self.weed_out(wanted, now);
+        self.ask(wanted, now);
         let written = self.written();
         if self.writing.is_none() && self.replicas.is_some_and(|replicas| replicas != written) {
             self.writing = Some(written);
             self.effects.scale = Some(written);
         }
+    }
+
+    fn wanted(&self) -> u32 {
+        wanted(
+            self.queue.len() as u64 + u64::from(self.running()),
+            &self.settings,
+        )
+    }
+
+    /// Boots in flight.
+    fn boots(&self) -> usize {
+        self.ids_in(|state| matches!(state, State::Booting { .. }))
+            .count()
+            + self.asked.len()
     }
 
     /// Asks for what is missing. Waits for a lowering to be written and its instances to be gone, since a ReplicaSet acts on the sum
@@ -109,11 +132,11 @@ impl Engine {
         let lowering = self
             .writing
             .is_some_and(|replicas| Some(replicas) < self.replicas);
-        let leaving = self
-            .ids_in(|state| *state == State::Retiring)
-            .next()
-            .is_some();
-        if lowering || leaving || self.failures.retry_at(now).is_some() {
+        let is_going = |i: &Instance| {
+            i.state == State::Retiring || (i.state == State::Marking && i.is_spent())
+        };
+        let going = self.instances.values().any(is_going);
+        if lowering || going || self.failures.retry_at(now).is_some() {
             return;
         }
         for _ in self.usable()..wanted {
@@ -121,16 +144,15 @@ impl Engine {
         }
     }
 
+    /// Whether instances may be taken out now: one lowering at a time, and none while a boot is in flight.
+    fn may_weed_out(&self) -> bool {
+        let under_way = |state: &State| matches!(state, State::Marking | State::Retiring);
+        self.boots() == 0 && self.ids_in(under_way).next().is_none()
+    }
+
     /// Takes out of rotation what idled out or is spent.
     fn weed_out(&mut self, wanted: u32, now: Instant) {
-        let boots = self
-            .ids_in(|state| matches!(state, State::Booting { .. }))
-            .count()
-            + self.asked.len();
-        let under_way = self
-            .ids_in(|state| matches!(state, State::Marking | State::Retiring))
-            .count();
-        if boots + under_way > 0 {
+        if !self.may_weed_out() {
             return;
         }
         let surplus = self.usable().saturating_sub(wanted);
@@ -164,12 +186,12 @@ impl Engine {
                 .expect("taken from the map above");
             self.free.remove(&(instance.last_use, id));
             if instance.state == State::Spent {
-                instance.last_use = 0; // never taken back
+                instance.last_use = NEVER_AGAIN;
             }
-            self.markings += 1;
+            self.markings.0 += 1;
             instance.marking = self.markings;
             instance.state = State::Marking;
-            self.effects.mark.push(id);
+            self.effects.mark.push((id, self.markings));
         }
     }
 
@@ -181,7 +203,7 @@ impl Engine {
         let marking = self
             .instances
             .iter()
-            .filter(|(_, i)| i.state == State::Marking && i.last_use > 0);
+            .filter(|(_, i)| i.state == State::Marking && !i.is_spent());
         if let Some(id) = marking.max_by_key(|(_, i)| i.last_use).map(|(id, _)| *id) {
             let instance = self
                 .instances
@@ -192,39 +214,36 @@ impl Engine {
         }
     }
 
-    fn put_back(&mut self, id: InstanceId, now: Instant) {
+    /// An instance that was to go stays.
+    fn put_back(&mut self, id: InstanceId) {
+        let concurrency = self.settings.concurrency;
         let instance = self
             .instances
             .get_mut(&id)
             .expect("the caller looked it up");
-        if instance.last_use == 0 {
-            instance.state = State::Spent;
+        instance.state = if instance.is_spent() {
+            State::Spent
         } else {
-            instance.state = State::Serving;
-            self.set_free(id, now);
+            State::Serving
+        };
+        if instance.state == State::Serving && instance.running < concurrency {
+            self.free.insert((instance.last_use, id));
         }
     }
 
     pub(super) fn instance_wake(&self, instance: &Instance) -> Option<Instant> {
         match instance.state {
-            State::Booting { since, .. } => {
-                self.settings.boot_timeout.map(|timeout| since + timeout)
-            }
+            State::Booting { since, .. } => self.boot_deadline(since),
             State::Suspect { until } => Some(until),
-            State::Serving
-                if instance.running == 0 && self.role == Role::Owner && self.is_surplus() =>
-            {
+            State::Serving if instance.running == 0 => {
                 Some(instance.used_at + self.settings.idle_after)
             }
             _ => None,
         }
     }
 
-    fn is_surplus(&self) -> bool {
-        self.usable()
-            > wanted(
-                self.queue.len() as u64 + u64::from(self.running()),
-                &self.settings,
-            )
+    /// Whether idle instances go when their time comes, so that a timer for it is of use.
+    pub(super) fn is_weeding(&self) -> bool {
+        self.role == Role::Owner && self.usable() > self.wanted() && self.may_weed_out()
     }
 }

@@ -27,6 +27,20 @@ fn id(id: u64) -> InstanceId {
     InstanceId(id)
 }
 
+/// The instances whose deletion cost is to be written.
+fn going(effects: &Effects) -> Vec<InstanceId> {
+    effects.mark.iter().map(|(id, _)| *id).collect()
+}
+
+/// The cluster confirms the last marking of these.
+fn mark(engine: &mut Engine, ids: &[InstanceId], now: Instant) -> Effects {
+    let marked: Vec<_> = ids
+        .iter()
+        .map(|id| (*id, engine.instances[id].marking))
+        .collect();
+    engine.marked(&marked, now)
+}
+
 fn failure() -> BootFailure {
     BootFailure {
         reason: CRASH.to_owned(),
@@ -166,10 +180,10 @@ fn surplus_instances_go_one_idle_window_after_their_last_use() {
     // One at a time keeps only the instance used last.
     assert_eq!(engine.arrive(now + seconds(59)).0, Admission::Run(id(3)));
     engine.end(id(3), Ending::Clean, now + seconds(59));
-    assert_eq!(engine.tick(now + seconds(59)).mark, []);
-    assert_eq!(engine.tick(now + seconds(60)).mark, [id(2), id(1)]);
+    assert_eq!(going(&engine.tick(now + seconds(59))), []);
+    assert_eq!(going(&engine.tick(now + seconds(60))), [id(2), id(1)]);
     assert_eq!(
-        engine.marked(&[id(2), id(1)], now + seconds(60)).scale,
+        mark(&mut engine, &[id(2), id(1)], now + seconds(60)).scale,
         Some(1)
     );
     engine.scaled(Some(1), now + seconds(60));
@@ -177,8 +191,8 @@ fn surplus_instances_go_one_idle_window_after_their_last_use() {
     let effects = engine.gone(id(2), now + seconds(61));
     assert_eq!(effects.wake, Some(now + seconds(59 + 60)));
     let later = effects.wake.unwrap();
-    assert_eq!(engine.tick(later).mark, [id(3)]);
-    assert_eq!(engine.marked(&[id(3)], later).scale, Some(0));
+    assert_eq!(going(&engine.tick(later)), [id(3)]);
+    assert_eq!(mark(&mut engine, &[id(3)], later).scale, Some(0));
 }
 
 #[test]
@@ -190,7 +204,7 @@ fn min_instances_stay() {
     engine.scaled(Some(1), now);
     engine.seen(id(1), false, now);
     engine.accepted(id(1), now);
-    assert_eq!(engine.tick(now + seconds(3600)).mark, []);
+    assert_eq!(going(&engine.tick(now + seconds(3600))), []);
 }
 
 #[test]
@@ -199,9 +213,9 @@ fn an_arrival_takes_back_an_instance_that_is_not_scaled_away_yet() {
     busy(&mut engine, 1, now);
     engine.end(id(1), Ending::Clean, now);
     let later = now + seconds(60);
-    assert_eq!(engine.tick(later).mark, [id(1)]);
+    assert_eq!(going(&engine.tick(later)), [id(1)]);
     assert_eq!(engine.arrive(later).0, Admission::Run(id(1)));
-    assert_eq!(engine.marked(&[id(1)], later).scale, None);
+    assert_eq!(mark(&mut engine, &[id(1)], later).scale, None);
 }
 
 #[test]
@@ -211,7 +225,7 @@ fn replicas_rise_only_after_the_lowered_ones_are_gone() {
     engine.end(id(1), Ending::Clean, now);
     let later = now + seconds(60);
     engine.tick(later);
-    assert_eq!(engine.marked(&[id(1)], later).scale, Some(0));
+    assert_eq!(mark(&mut engine, &[id(1)], later).scale, Some(0));
     let (_, effects) = arrive(&mut engine, later);
     assert_eq!(effects.scale, None);
     assert_eq!(engine.scaled(Some(0), later).scale, None);
@@ -226,10 +240,10 @@ fn nothing_is_scaled_down_while_a_boot_is_in_flight() {
     engine.scaled(Some(2), now);
     engine.end(id(1), Ending::Clean, now); // takes the waiter
     engine.end(id(1), Ending::Clean, now);
-    assert_eq!(engine.tick(now + seconds(59)).mark, []);
+    assert_eq!(going(&engine.tick(now + seconds(59))), []);
     engine.seen(id(2), false, now + seconds(59));
     engine.accepted(id(2), now + seconds(59));
-    assert_eq!(engine.tick(now + seconds(60)).mark, [id(1)]);
+    assert_eq!(going(&engine.tick(now + seconds(60))), [id(1)]);
 }
 
 #[test]
@@ -261,8 +275,8 @@ fn a_boot_that_cannot_succeed_refuses_its_waiters_and_backs_off() {
     engine.seen(id(1), false, now);
     let effects = engine.broke(id(1), failure(), now);
     assert_eq!(effects.refused, [(waiter, Refusal::BootFailed(failure()))]);
-    assert_eq!(effects.mark, [id(1)]);
-    assert_eq!(engine.marked(&[id(1)], now).scale, Some(0));
+    assert_eq!(going(&effects), [id(1)]);
+    assert_eq!(mark(&mut engine, &[id(1)], now).scale, Some(0));
     engine.scaled(Some(0), now);
     engine.gone(id(1), now);
     assert_eq!(
@@ -309,7 +323,7 @@ fn a_boot_that_takes_too_long_says_what_it_waited_for() {
     engine.waits_for(id(1), failure(), now);
     let effects = engine.tick(now + seconds(60));
     assert_eq!(effects.refused, [(waiter, Refusal::BootTimeout(failure()))]);
-    assert_eq!(effects.mark, [id(1)]);
+    assert_eq!(going(&effects), [id(1)]);
 }
 
 #[test]
@@ -332,17 +346,79 @@ fn a_boot_never_counts_against_the_queue_timeout() {
 }
 
 #[test]
-fn a_broken_instance_is_never_reused_and_its_place_is_filled() {
-    let (mut engine, now) = owner(settings());
+fn a_broken_instance_is_never_reused_and_makes_room_for_the_next() {
+    let (mut engine, now) = owner(Settings {
+        max: 1,
+        ..settings()
+    });
+    busy(&mut engine, 1, now);
+    let (waiter, _) = arrive(&mut engine, now);
+    let effects = engine.end(id(1), Ending::Broken, now);
+    assert_eq!(
+        (effects.dispatched.len(), going(&effects)),
+        (0, vec![id(1)])
+    );
+    assert_eq!(mark(&mut engine, &[id(1)], now).scale, Some(0));
+    engine.scaled(Some(0), now);
+    assert_eq!(engine.gone(id(1), now).scale, Some(1));
+    engine.seen(id(2), false, now);
+    assert_eq!(engine.accepted(id(2), now).dispatched, [(waiter, id(2))]);
+}
+
+#[test]
+fn a_waiter_has_the_whole_boot_timeout_when_the_last_instance_broke() {
+    let (mut engine, now) = owner(Settings {
+        max: 1,
+        queue_timeout: Some(seconds(300)),
+        ..settings()
+    });
     busy(&mut engine, 1, now);
     arrive(&mut engine, now);
-    engine.scaled(Some(2), now);
-    let effects = engine.end(id(1), Ending::Broken, now);
-    assert_eq!((effects.dispatched.len(), effects.mark.len()), (0, 0));
-    engine.seen(id(2), false, now);
-    let effects = engine.accepted(id(2), now);
-    assert_eq!(effects.dispatched.len(), 1);
-    assert_eq!(effects.mark, [id(1)]);
+    let effects = engine.end(id(1), Ending::Broken, now + seconds(100));
+    assert_eq!(
+        (effects.refused, effects.wake),
+        (vec![], Some(now + seconds(160)))
+    );
+}
+
+#[test]
+fn a_lower_concurrency_holds_for_the_next_admission() {
+    let (mut engine, now) = owner(Settings {
+        concurrency: 2,
+        ..settings()
+    });
+    busy(&mut engine, 1, now);
+    engine.configure(settings(), now);
+    let (_, effects) = arrive(&mut engine, now);
+    assert_eq!((effects.dispatched, effects.scale), (vec![], Some(2)));
+}
+
+#[test]
+fn no_timer_is_set_in_the_past() {
+    let (mut engine, now) = owner(settings());
+    busy(&mut engine, 2, now);
+    engine.end(id(1), Ending::Clean, now);
+    engine.end(id(2), Ending::Clean, now);
+    let later = now + seconds(61);
+    let effects = engine.tick(later);
+    assert_eq!(
+        (going(&effects).len(), effects.wake),
+        (2, None),
+        "the marking is under way"
+    );
+}
+
+#[test]
+fn a_confirmation_of_an_earlier_marking_says_nothing() {
+    let (mut engine, now) = owner(settings());
+    busy(&mut engine, 1, now);
+    engine.end(id(1), Ending::Clean, now);
+    let first = engine.tick(now + seconds(60)).mark;
+    engine.arrive(now + seconds(60));
+    engine.end(id(1), Ending::Clean, now + seconds(60));
+    let second = engine.tick(now + seconds(120)).mark;
+    assert_eq!(engine.marked(&first, now + seconds(120)).scale, None);
+    assert_eq!(engine.marked(&second, now + seconds(120)).scale, Some(0));
 }
 
 #[test]
@@ -422,4 +498,38 @@ fn a_leaving_owner_keeps_what_runs_and_finishes_what_waits() {
     assert_eq!(engine.end(id(2), Ending::Clean, now).released, [id(2)]);
     assert_eq!(engine.end(id(1), Ending::Clean, now).released, [id(1)]);
     assert!(engine.is_quiet());
+}
+
+#[test]
+fn a_leaving_owner_keeps_hold_of_what_it_suspects_and_never_owns_again() {
+    let now = Instant::now();
+    let mut engine = Engine::new(settings());
+    engine.observed(Some(1), now);
+    engine.seen(id(7), false, now);
+    engine.own(Takeover::Lapsed, now);
+    let (kept, effects) = engine.leave(now);
+    assert_eq!((kept, effects.released), (vec![id(7)], vec![]));
+    assert_eq!(engine.own(Takeover::Released, now).dial, []);
+}
+
+#[test]
+fn an_instance_that_turns_out_to_be_held_is_left_alone() {
+    let now = Instant::now();
+    let mut engine = Engine::new(settings());
+    engine.observed(Some(1), now);
+    engine.seen(id(7), false, now);
+    assert_eq!(engine.own(Takeover::Released, now).dial, [id(7)]);
+    engine.hold(id(7), true, now);
+    assert_eq!(engine.accepted(id(7), now).boots, []);
+    assert!(matches!(engine.arrive(now).0, Admission::Wait(_)));
+}
+
+#[test]
+fn an_adopted_instance_is_not_reported_as_a_boot() {
+    let now = Instant::now();
+    let mut engine = Engine::new(settings());
+    engine.observed(Some(1), now);
+    engine.seen(id(7), false, now);
+    engine.own(Takeover::Released, now);
+    assert_eq!(engine.accepted(id(7), now).boots, []);
 }

@@ -1,6 +1,12 @@
 //! Carries out what entrypoints want written, until it is written or no longer wanted.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering},
+    },
+    time::Duration,
+};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use crds::names;
@@ -15,11 +21,11 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    engine::{BootReport, InstanceId},
-    entrypoint::{Entrypoint, Order},
+    engine::BootReport,
+    entrypoint::{Entrypoint, Mark, Order},
 };
 
-use super::reports::Reports;
+use super::{overdue, reports::Reports};
 
 /// Pods whose annotation is written at once.
 const AT_ONCE: usize = 16;
@@ -33,8 +39,10 @@ pub struct Writer {
     pub reports: Reports,
     /// This replica leaves: what cannot be written at once is left to the next owner.
     pub leave: CancellationToken,
-    /// Deletion costs go down from here, one for each marked pod.
-    pub costs: Arc<std::sync::atomic::AtomicI32>,
+    /// The pods that a leaving replica goes on using are marked as held; releases come after that.
+    pub held: CancellationToken,
+    /// The next deletion cost. They go down, one for each marked pod, from below those that pods have already.
+    pub costs: Arc<AtomicI32>,
 }
 
 impl Writer {
@@ -50,7 +58,7 @@ impl Writer {
                 match order {
                     Order::Scale => writer.scale(&entrypoint).await,
                     Order::Mark(pods) => writer.mark(&entrypoint, pods).await,
-                    Order::Release(pod) => writer.hold(&entrypoint.key.namespace, &pod, None).await,
+                    Order::Release(pod) => writer.release(&entrypoint.key.namespace, &pod).await,
                     Order::Report(report) => writer.report(&entrypoint, &report),
                 }
             });
@@ -83,52 +91,67 @@ impl Writer {
         }
     }
 
-    async fn mark(&self, entrypoint: &Arc<Entrypoint>, pods: Vec<(InstanceId, String)>) {
-        let (ids, names): (Vec<_>, Vec<_>) = pods.into_iter().unzip();
+    async fn mark(&self, entrypoint: &Arc<Entrypoint>, pods: Vec<(Mark, String)>) {
         let namespace = &entrypoint.key.namespace;
-        let writes = names.into_iter().map(|pod| async move {
-            let cost = self
-                .costs
-                .fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
-            self.annotate(
-                namespace,
-                &pod,
-                names::DELETION_COST,
-                Some(&cost.to_string()),
-            )
-            .await;
+        let writes = pods.into_iter().map(|(mark, pod)| async move {
+            let cost = self.costs.fetch_sub(1, Ordering::Relaxed).to_string();
+            let is_written = self
+                .annotate(namespace, &pod, names::DELETION_COST, Some(&cost))
+                .await;
+            is_written.then_some(mark)
         });
         // Costs are drawn in the order of the list, whatever the order in which the writes end.
-        stream::iter(writes)
-            .buffered(AT_ONCE)
-            .collect::<Vec<_>>()
+        let marked: Vec<_> = stream::iter(writes).buffered(AT_ONCE).collect().await;
+        entrypoint.marked(&marked.into_iter().flatten().collect::<Vec<_>>());
+    }
+
+    /// Says that this replica goes on using the pods. False if that is not written for all of them.
+    pub async fn hold(&self, pods: &[(String, String)], holder: &str) -> bool {
+        let writes = pods.iter().map(|(namespace, pod)| async move {
+            let write = async {
+                while !self
+                    .annotate(namespace, pod, names::HELD_BY, Some(holder))
+                    .await
+                {
+                    tokio::time::sleep(HOLD_AGAIN).await;
+                }
+            };
+            tokio::time::timeout(HOLD, write).await.is_ok()
+        });
+        let held: Vec<bool> = stream::iter(writes)
+            .buffer_unordered(AT_ONCE)
+            .collect()
             .await;
-        entrypoint.marked(&ids);
+        self.held.cancel();
+        held.into_iter().all(|is_held| is_held)
     }
 
-    /// Says that this replica is using the pod, or that it no longer is.
-    pub async fn hold(&self, namespace: &str, pod: &str, holder: Option<&str>) {
-        self.annotate(namespace, pod, names::HELD_BY, holder).await;
+    async fn release(&self, namespace: &str, pod: &str) {
+        self.held.cancelled().await;
+        self.annotate(namespace, pod, names::HELD_BY, None).await;
     }
 
-    async fn annotate(&self, namespace: &str, pod: &str, annotation: &str, value: Option<&str>) {
+    /// True when it is written, or the pod is gone.
+    async fn annotate(
+        &self,
+        namespace: &str,
+        pod: &str,
+        annotation: &str,
+        value: Option<&str>,
+    ) -> bool {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         let patch = Patch::Merge(json!({"metadata": {"annotations": {annotation: value}}}));
         let mut waits = waits();
         loop {
-            match api
-                .patch_metadata(pod, &PatchParams::default(), &patch)
-                .await
-            {
-                Ok(_) => return,
-                // It is gone already.
-                Err(kube::Error::Api(error)) if error.code == 404 => return,
+            match overdue(api.patch_metadata(pod, &PatchParams::default(), &patch)).await {
+                Ok(_) => return true,
+                Err(kube::Error::Api(error)) if error.code == 404 => return true,
                 Err(error) => {
-                    tracing::warn!(namespace, pod, annotation, %error, "cannot annotate, trying again")
+                    tracing::warn!(namespace, pod, annotation, %error, "cannot annotate")
                 }
             }
             if !self.may_retry(&mut waits).await {
-                return;
+                return false;
             }
         }
     }
@@ -158,14 +181,10 @@ impl Writer {
     }
 }
 
-/// An answer of the API server takes no longer; behind a dead connection it would never come.
-const OVERDUE: Duration = Duration::from_secs(10);
-
-async fn overdue<T>(call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
-    let late = |late: tokio::time::error::Elapsed| kube::Error::Service(late.into());
-    tokio::time::timeout(OVERDUE, call).await.map_err(late)?
-}
-
+/// A leaving replica tries this long to mark the pods that it goes on using, and this often.
+const HOLD: Duration = Duration::from_secs(5);
+const HOLD_AGAIN: Duration = Duration::from_millis(200);
+/// The longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// Waits between attempts: a warm start, then at most one attempt in two seconds for each write.

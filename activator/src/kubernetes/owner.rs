@@ -20,7 +20,9 @@ use kube::{
     api::{ObjectMeta, PostParams},
 };
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
+use super::overdue;
 use crate::engine::Takeover;
 
 /// Not renewed this long, the Lease is free.
@@ -48,27 +50,33 @@ impl Owner {
         }
     }
 
-    /// Waits until this replica is the owner.
-    pub async fn acquire(&self) -> (Held, Takeover) {
+    /// Name of this replica.
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// Waits until this replica is the owner, or until it leaves. A write that is under way is seen to its end.
+    pub async fn acquire(&self, leave: &CancellationToken) -> Option<(Held, Takeover)> {
         let mut last: Option<(Option<String>, Instant)> = None;
-        loop {
+        while !leave.is_cancelled() {
             match self.look(&mut last).await {
-                Ok(Some(owned)) => return owned,
+                Ok(Some(owned)) => return Some(owned),
                 Ok(None) => {}
                 Err(error) => tracing::warn!(%error, "cannot take the Lease, trying again"),
             }
-            sleep(LOOK).await;
+            leave.run_until_cancelled(sleep(LOOK)).await;
         }
+        None
     }
 
     async fn look(
         &self,
         last: &mut Option<(Option<String>, Instant)>,
     ) -> kube::Result<Option<(Held, Takeover)>> {
-        let Some(lease) = self.api.get_opt(crds::names::ACTIVATOR).await? else {
-            let lease = self.mine(Lease::default(), true);
-            let created = self.api.create(&PostParams::default(), &lease).await;
-            return Ok(unless_raced(created)?.map(|lease| (Held(lease), Takeover::Lapsed)));
+        let Some(lease) = overdue(self.api.get_opt(crds::names::ACTIVATOR)).await? else {
+            return Ok(
+                unless_raced(self.create().await)?.map(|lease| (Held(lease), Takeover::Lapsed))
+            );
         };
         let version = lease.metadata.resource_version.clone();
         let unchanged_since = match last {
@@ -92,29 +100,39 @@ impl Owner {
         Ok(unless_raced(taken)?.map(|lease| (Held(lease), takeover)))
     }
 
-    /// Renews the Lease until somebody else has it.
-    pub async fn keep(&self, held: &mut Held) {
-        loop {
-            sleep(RENEW).await;
+    /// Renews the Lease until this replica leaves. False if somebody else has it.
+    pub async fn keep(&self, held: &mut Held, leave: &CancellationToken) -> bool {
+        while leave.run_until_cancelled(sleep(RENEW)).await.is_some() {
             match self.replace(held.0.clone(), false).await {
                 Ok(lease) => held.0 = lease,
-                Err(kube::Error::Api(error)) if error.code == 409 => {
-                    match self.api.get(crds::names::ACTIVATOR).await {
-                        Ok(lease) if holder(&lease) == self.identity => held.0 = lease,
-                        Ok(lease) => {
-                            return tracing::error!(
-                                holder = holder(&lease),
-                                "another replica took the Lease"
-                            );
-                        }
-                        Err(error) => {
-                            tracing::warn!(%error, "cannot read the Lease, still the owner")
-                        }
+                Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => match self
+                    .reread()
+                    .await
+                {
+                    Ok(lease) if holder(&lease) == self.identity => held.0 = lease,
+                    Ok(lease) => {
+                        tracing::error!(holder = holder(&lease), "another replica took the Lease");
+                        return false;
                     }
-                }
+                    Err(error) => tracing::warn!(%error, "cannot read the Lease, still the owner"),
+                },
                 Err(error) => tracing::warn!(%error, "cannot renew the Lease, still the owner"),
             }
         }
+        true
+    }
+
+    /// The Lease as it is; made anew if somebody deleted it.
+    async fn reread(&self) -> kube::Result<Lease> {
+        match overdue(self.api.get_opt(crds::names::ACTIVATOR)).await? {
+            Some(lease) => Ok(lease),
+            None => self.create().await,
+        }
+    }
+
+    async fn create(&self) -> kube::Result<Lease> {
+        let lease = self.mine(Lease::default(), true);
+        overdue(self.api.create(&PostParams::default(), &lease)).await
     }
 
     /// Lets the next owner begin at once.
@@ -123,16 +141,13 @@ impl Owner {
         for _ in 0..5 {
             let spec = lease.spec.get_or_insert_default();
             spec.holder_identity = None;
-            match self
-                .api
-                .replace(crds::names::ACTIVATOR, &PostParams::default(), &lease)
-                .await
-            {
+            let params = PostParams::default();
+            match overdue(self.api.replace(crds::names::ACTIVATOR, &params, &lease)).await {
                 Ok(_) => return tracing::info!("released the Lease"),
                 Err(error) => tracing::warn!(%error, "cannot release the Lease"),
             }
             sleep(LOOK).await;
-            match self.api.get(crds::names::ACTIVATOR).await {
+            match overdue(self.api.get(crds::names::ACTIVATOR)).await {
                 Ok(now) if holder(&now) == self.identity => lease = now,
                 Ok(_) => return,
                 Err(error) => tracing::warn!(%error, "cannot read the Lease"),
@@ -142,9 +157,8 @@ impl Owner {
 
     async fn replace(&self, lease: Lease, is_new: bool) -> kube::Result<Lease> {
         let lease = self.mine(lease, is_new);
-        self.api
-            .replace(crds::names::ACTIVATOR, &PostParams::default(), &lease)
-            .await
+        let params = PostParams::default();
+        overdue(self.api.replace(crds::names::ACTIVATOR, &params, &lease)).await
     }
 
     fn mine(&self, lease: Lease, is_new: bool) -> Lease {

@@ -1,11 +1,22 @@
-//! What a pod says about its instance. Pure.
+//! What a pod says about its instance.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use crds::names;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::{
+    api::core::v1::{ContainerStatus, Pod},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{Api, Client, api::ListParams};
 
-use crate::{engine::BootFailure, entrypoint::Key};
+use super::overdue;
+use crate::{engine::BootFailure, entrypoint::Key, entrypoints::Entrypoints};
+
+/// Between two attempts to list.
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// What a pod says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,12 +45,13 @@ const HOPELESS: [&str; 11] = [
 ];
 
 /// Which entrypoint revision the labels name.
-pub fn key(namespace: Option<&String>, labels: &impl Fn(&str) -> Option<String>) -> Option<Key> {
+pub fn key(meta: &ObjectMeta) -> Option<Key> {
+    let label = |name: &str| meta.labels.as_ref()?.get(name).cloned();
     Some(Key {
-        namespace: namespace?.clone(),
-        function: labels(names::FUNCTION)?,
-        entrypoint: labels(names::ENTRYPOINT)?,
-        revision: labels(names::REVISION)?,
+        namespace: meta.namespace.clone()?,
+        function: label(names::FUNCTION)?,
+        entrypoint: label(names::ENTRYPOINT)?,
+        revision: label(names::REVISION)?,
     })
 }
 
@@ -63,13 +75,57 @@ pub fn is_scheduled(pod: &Pod) -> bool {
         .is_some_and(|spec| spec.node_name.is_some())
 }
 
-/// The replica that is still using the instance although it stopped being the owner.
-pub fn held_by(pod: &Pod) -> Option<&str> {
+/// Whether another replica is still using the instance although it stopped being the owner.
+pub fn is_held(pod: &Pod, identity: &str) -> bool {
+    let holder = pod
+        .metadata
+        .annotations
+        .as_ref()
+        .and_then(|all| all.get(names::HELD_BY));
+    holder.is_some_and(|holder| holder != identity)
+}
+
+/// The deletion cost that some activator wrote.
+pub fn deletion_cost(pod: &Pod) -> Option<i32> {
     pod.metadata
         .annotations
         .as_ref()?
-        .get(names::HELD_BY)
-        .map(String::as_str)
+        .get(names::DELETION_COST)?
+        .parse()
+        .ok()
+}
+
+/// Tells a newer word about an object from an older one (KEP-5504).
+pub fn version(meta: &ObjectMeta) -> u64 {
+    meta.resource_version
+        .as_ref()
+        .and_then(|version| version.parse().ok())
+        .unwrap_or(0)
+}
+
+/// Shows the entrypoints every pod as the API server, and not a watch, has it: a new owner must know which instances there are, and
+/// which of them others are still using. Tries until it succeeds.
+pub async fn catch_up(client: &Client, identity: &str, entrypoints: &Entrypoints) {
+    let api: Api<Pod> = Api::all(client.clone());
+    let children = ListParams::default().labels(names::CHILDREN);
+    let pods = loop {
+        match overdue(api.list(&children)).await {
+            Ok(pods) => break pods,
+            Err(error) => tracing::warn!(%error, "cannot list Pods, trying again"),
+        }
+        tokio::time::sleep(AGAIN).await;
+    };
+    for pod in pods {
+        if life(&pod) != Life::Gone
+            && let (Some(key), Some(uid)) = (key(&pod.metadata), &pod.metadata.uid)
+        {
+            let held = is_held(&pod, identity);
+            let name = pod.metadata.name.clone().unwrap_or_default();
+            entrypoints
+                .get_or_add(&key)
+                .seen(uid, &name, held, version(&pod.metadata));
+        }
+    }
 }
 
 /// Where the pod is in its life.

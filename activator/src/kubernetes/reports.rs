@@ -2,7 +2,7 @@
 //! writes nothing.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -22,6 +22,7 @@ use kube::{
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::overdue;
 use crate::{
     engine::{BootFailure, BootReport},
     entrypoint::Key,
@@ -31,8 +32,8 @@ use crate::{
 const WAITING: usize = 1024;
 /// Between two attempts to write a status.
 const RETRY: Duration = Duration::from_secs(2);
-/// After these the next boot must tell it.
-const ATTEMPTS: u32 = 30;
+/// After these the next boot tells it again.
+const ATTEMPTS: u32 = 5;
 /// Longest note of an Event that the API server takes, in bytes.
 const LONGEST_NOTE: usize = 1024;
 
@@ -44,7 +45,21 @@ type Known = Arc<Mutex<HashMap<Name, State>>>;
 #[derive(Clone, Debug, Default)]
 struct State {
     reference: ObjectReference,
-    boots: HashMap<String, LastBoot>,
+    /// What the Function's status says, as far as a watch has shown it.
+    shown: HashMap<String, LastBoot>,
+    /// What this process has to say that the status does not say yet.
+    unsent: HashMap<String, LastBoot>,
+}
+
+impl State {
+    fn boots(&self) -> BTreeMap<&String, &LastBoot> {
+        self.shown.iter().chain(&self.unsent).collect()
+    }
+}
+
+/// What makes two boots the same to a reader.
+fn tells(boot: &LastBoot) -> (BootOutcome, &str, &str) {
+    (boot.outcome, &boot.reason, &boot.revision)
 }
 
 /// A Function whose boots must be written, and the failure that an Event tells.
@@ -69,41 +84,42 @@ impl Reports {
         (reports, write(client, known, waiting))
     }
 
-    /// A Function as a watch shows it. Boots that this process reported and the watch has not shown yet stay.
+    /// A Function as a watch shows it.
     pub fn function(&self, function: &Function) {
         let name = (
             function.namespace().unwrap_or_default(),
             function.name_any(),
         );
         let status = function.status.clone().unwrap_or_default();
-        let mut has_ghost = false;
+        let entrypoints: Vec<_> = function
+            .spec
+            .entrypoints
+            .iter()
+            .map(|entrypoint| &entrypoint.name)
+            .collect();
+        let boots = status
+            .entrypoints
+            .into_iter()
+            .filter_map(|entrypoint| Some((entrypoint.name, entrypoint.last_boot?)));
+        let (shown, ghosts): (HashMap<_, _>, HashMap<_, _>) =
+            boots.partition(|(name, _)| entrypoints.contains(&name));
         {
             let mut known = self.known.lock().expect("nothing panics under this lock");
             let state = known.entry(name.clone()).or_default();
             let reference = function.object_ref(&());
             if state.reference.uid != reference.uid {
-                state.boots.clear();
+                state.unsent.clear();
             }
             state.reference = reference;
-            let names: Vec<_> = function
-                .spec
-                .entrypoints
-                .iter()
-                .map(|entrypoint| &entrypoint.name)
-                .collect();
-            for entrypoint in status.entrypoints {
-                let Some(boot) = entrypoint.last_boot else {
-                    continue;
-                };
-                if names.contains(&&entrypoint.name) {
-                    state.boots.entry(entrypoint.name).or_insert(boot);
-                } else {
-                    has_ghost = true;
-                }
-            }
-            state.boots.retain(|name, _| names.contains(&name));
+            state.unsent.retain(|name, boot| {
+                entrypoints.contains(&name)
+                    && shown
+                        .get(name)
+                        .is_none_or(|shown| tells(shown) != tells(boot))
+            });
+            state.shown = shown;
         }
-        if has_ghost {
+        if !ghosts.is_empty() {
             // An entrypoint that was removed stays in the status for as long as we apply its last boot.
             self.tell((name, None));
         }
@@ -140,21 +156,21 @@ impl Reports {
         }
     }
 
-    /// Notes a boot; true if it is news.
+    /// Notes a boot; true if the status must be told.
     fn note(&self, key: &Key, boot: LastBoot) -> bool {
         let mut known = self.known.lock().expect("nothing panics under this lock");
         let Some(state) = known.get_mut(&(key.namespace.clone(), key.function.clone())) else {
             return false;
         };
-        let tells = |boot: &LastBoot| (boot.outcome, boot.reason.clone(), boot.revision.clone());
         if state
-            .boots
+            .shown
             .get(&key.entrypoint)
-            .is_some_and(|before| tells(before) == tells(&boot))
+            .is_some_and(|shown| tells(shown) == tells(&boot))
         {
+            state.unsent.remove(&key.entrypoint);
             return false;
         }
-        state.boots.insert(key.entrypoint.clone(), boot);
+        state.unsent.insert(key.entrypoint.clone(), boot);
         true
     }
 
@@ -218,10 +234,8 @@ async fn publish(client: &Client, function: &ObjectReference, key: &Key, failure
 
 /// Applies all boots of a Function, since an apply gives up what it does not name.
 async fn write_status(client: &Client, state: &State, name: &Name) -> kube::Result<()> {
-    let mut boots: Vec<_> = state.boots.iter().collect();
-    boots.sort_by_key(|(name, _)| *name);
+    let boots = state.boots().into_iter();
     let entrypoints: Vec<_> = boots
-        .iter()
         .map(|(name, boot)| json!({"name": name, "lastBoot": boot}))
         .collect();
     let patch = json!({
@@ -233,10 +247,7 @@ async fn write_status(client: &Client, state: &State, name: &Name) -> kube::Resu
     });
     let api: Api<Function> = Api::namespaced(client.clone(), &name.0);
     let params = PatchParams::apply(names::ACTIVATOR).force();
-    match api
-        .patch_status(&name.1, &params, &Patch::Apply(patch))
-        .await
-    {
+    match overdue(api.patch_status(&name.1, &params, &Patch::Apply(patch))).await {
         Ok(_) => Ok(()),
         // Gone, or another Function under the same name.
         Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => Ok(()),

@@ -6,14 +6,17 @@
 use std::{
     collections::{HashMap, HashSet},
     fmt::Debug,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering},
+    },
     time::Duration,
 };
 
 use backon::ExponentialBuilder;
 use crds::{
     Function,
-    entrypoint::{Entrypoint as Manifest, read},
+    entrypoint::{Entrypoint as Manifest, read, resolve},
     names,
 };
 use futures::{Stream, StreamExt, stream::select_all};
@@ -59,6 +62,7 @@ pub struct World {
     proxy: Arc<Proxy>,
     entrypoints: Arc<Entrypoints>,
     reports: Reports,
+    costs: Arc<AtomicI32>,
     /// What each Function routes to, by entrypoint.
     functions: HashMap<Name, HashMap<String, Key>>,
     /// Pods by UID.
@@ -84,6 +88,7 @@ impl World {
         proxy: Arc<Proxy>,
         entrypoints: Arc<Entrypoints>,
         reports: Reports,
+        costs: Arc<AtomicI32>,
         is_synced: Sender<bool>,
     ) -> Self {
         Self {
@@ -92,6 +97,7 @@ impl World {
             proxy,
             entrypoints,
             reports,
+            costs,
             functions: HashMap::new(),
             pods: HashMap::new(),
             deployments: HashMap::new(),
@@ -192,6 +198,13 @@ impl World {
             return;
         };
         self.reports.function(&function);
+        let is_known = self
+            .functions
+            .contains_key(&(namespace.clone(), name.clone()));
+        if is_known && let Err(error) = resolve(&function.spec) {
+            // The operator says so in the status. Only after a restart of ours is an invalid manifest better than none.
+            return tracing::debug!(namespace, function = name, %error, "invalid Function, its routes stay as they are");
+        }
         let mut targets = HashMap::new();
         let host = Host {
             paths: read(&function.spec)
@@ -204,7 +217,6 @@ impl World {
                     (manifest.path.clone(), Arc::new(route))
                 })
                 .collect(),
-            namespace: namespace.clone(),
             function: name.clone(),
         };
         self.publish(&namespace, &name, Some(host));
@@ -268,7 +280,15 @@ impl World {
         let abandoned = before
             .into_values()
             .filter(|key| !targets.values().any(|target| target == key));
-        abandoned.for_each(|key| self.entrypoints.get_or_add(&key).retire());
+        for key in abandoned {
+            let Some(entrypoint) = self.entrypoints.get(&key) else {
+                continue;
+            };
+            entrypoint.retire();
+            if !self.deployments.values().any(|of| *of == key) {
+                self.entrypoints.remove(&key);
+            }
+        }
     }
 
     fn function_gone(&mut self, id: &str) {
@@ -285,10 +305,7 @@ impl World {
     }
 
     fn deployment(&mut self, object: Deployment) {
-        let labels = object.labels();
-        let Some(key) = pods::key(object.metadata.namespace.as_ref(), &|name| {
-            labels.get(name).cloned()
-        }) else {
+        let Some(key) = pods::key(&object.metadata) else {
             return;
         };
         let spec = object
@@ -312,12 +329,17 @@ impl World {
         let Some(key) = self.deployments.remove(id) else {
             return;
         };
-        self.entrypoints.get_or_add(&key).observed(None);
-        let is_routed = self
-            .functions
-            .values()
-            .any(|targets| targets.values().any(|target| *target == key));
-        if !is_routed {
+        if self.deployments.values().any(|of| *of == key) {
+            // Made anew, and seen before the end of the old one was.
+            return;
+        }
+        let Some(entrypoint) = self.entrypoints.get(&key) else {
+            return;
+        };
+        entrypoint.observed(None);
+        let is_routed =
+            |targets: &HashMap<String, Key>| targets.values().any(|target| *target == key);
+        if !self.functions.values().any(is_routed) {
             self.entrypoints.remove(&key);
         }
     }
@@ -328,15 +350,18 @@ impl World {
         if life == Life::Gone {
             return self.pod_gone(&uid);
         }
-        let labels = pod.labels();
-        let Some(key) = pods::key(pod.metadata.namespace.as_ref(), &|name| {
-            labels.get(name).cloned()
-        }) else {
+        let Some(key) = pods::key(&pod.metadata) else {
             return;
         };
         let entrypoint = self.entrypoints.get_or_add(&key);
-        let held = pods::held_by(&pod).is_some_and(|holder| holder != self.identity);
-        let id = entrypoint.seen(&uid, &pod.name_any(), held);
+        let held = pods::is_held(&pod, &self.identity);
+        if let Some(cost) = pods::deletion_cost(&pod) {
+            // A lower cost than any that stands somewhere, also after a restart.
+            self.costs
+                .fetch_min(cost.saturating_sub(1), Ordering::Relaxed);
+        }
+        let version = pods::version(&pod.metadata);
+        let id = entrypoint.seen(&uid, &pod.name_any(), held, version);
         if pods::is_scheduled(&pod) {
             entrypoint.scheduled(id);
         }

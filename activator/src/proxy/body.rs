@@ -1,11 +1,8 @@
-//! Bodies on their way through: the request's is counted and bounded, the answer's carries the slot and the clocks.
+//! An answer's body on its way to the client: it carries the slot and the clocks.
 
 use std::{
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -14,113 +11,12 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use prometheus_client::metrics::counter::Counter;
 use tokio::{
-    sync::Notify,
+    task::AbortHandle,
     time::{Instant, Sleep, sleep_until},
 };
 
+use super::upload::Upload;
 use crate::{entrypoint::Slot, instance::Connection};
-
-/// What both ends of an exchange know about the request's body.
-#[derive(Debug, Default)]
-pub(crate) struct Upload {
-    too_large: AtomicBool,
-    ended: AtomicBool,
-    ending: Notify,
-}
-
-impl Upload {
-    /// The body was cut because it exceeds `limits.requestBytes`.
-    pub(crate) fn is_too_large(&self) -> bool {
-        self.too_large.load(Ordering::Acquire)
-    }
-
-    /// Waits until the last byte was taken.
-    pub(crate) async fn ended(&self) {
-        while !self.ended.load(Ordering::Acquire) {
-            self.ending.notified().await;
-        }
-    }
-
-    fn end(&self) {
-        self.ended.store(true, Ordering::Release);
-        self.ending.notify_one();
-    }
-}
-
-/// A request's body. It is read only as fast as the instance takes it, and not before: holding a request is not reading its body.
-#[derive(Debug)]
-pub struct RequestBody {
-    inner: Incoming,
-    left: u64,
-    upload: Arc<Upload>,
-    bytes: Counter,
-}
-
-/// The request's body is larger than `limits.requestBytes`, or the client broke off.
-#[derive(Debug, thiserror::Error)]
-pub enum RequestBodyError {
-    /// Larger than allowed.
-    #[error("the request body is larger than limits.requestBytes")]
-    TooLarge,
-    /// The client went away or broke the protocol.
-    #[error("read the request body: {0}")]
-    Client(#[from] hyper::Error),
-}
-
-impl RequestBody {
-    pub(crate) fn new(inner: Incoming, limit: u64, bytes: Counter) -> (Self, Arc<Upload>) {
-        let upload = Arc::new(Upload::default());
-        if inner.is_end_stream() {
-            upload.end();
-        }
-        (
-            Self {
-                inner,
-                left: limit,
-                upload: upload.clone(),
-                bytes,
-            },
-            upload,
-        )
-    }
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = RequestBodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            let length = data.len() as u64;
-            self.bytes.inc_by(length);
-            match self.left.checked_sub(length) {
-                Some(left) => self.left = left,
-                None => {
-                    self.upload.too_large.store(true, Ordering::Release);
-                    return Poll::Ready(Some(Err(RequestBodyError::TooLarge)));
-                }
-            }
-        }
-        if frame.is_none() || self.inner.is_end_stream() {
-            self.upload.end();
-        }
-        Poll::Ready(frame.map(|frame| frame.map_err(RequestBodyError::from)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
-}
 
 /// Bounds on an answer's body.
 #[derive(Clone, Copy, Debug)]
@@ -138,15 +34,44 @@ impl Clocks {
     }
 }
 
+/// What an invocation holds until its answer has ended. Dropped before, the instance is not used again.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) incoming: Incoming,
+    pub(crate) slot: Slot,
+    pub(crate) connection: Connection,
+    pub(crate) upload: Arc<Upload>,
+}
+
+impl Held {
+    fn finish(self) {
+        let Self {
+            incoming: _,
+            mut slot,
+            connection,
+            upload,
+        } = self;
+        // An instance may answer before it has read the request; what still comes then must not meet the next one.
+        if upload.is_complete() {
+            slot.instance.keep(connection);
+        }
+        slot.finish();
+    }
+}
+
 /// A function's answer. The slot is free when the body has ended, and not before: a client that leaves does not end it, so what it
 /// does not take is read and thrown away.
 #[derive(Debug)]
 pub(crate) struct AnswerBody {
-    inner: Option<Incoming>,
-    held: Option<(Slot, Connection)>,
+    /// Shared with the watchdog: a body whose client does not read is not polled. Empty once it has ended or was cut.
+    held: Arc<Mutex<Option<Held>>>,
+    has_ended: bool,
     clocks: Clocks,
     /// Runs while the instance is silent.
     clock: Option<Pin<Box<Sleep>>>,
+    watchdog: Option<AbortHandle>,
+    /// Nobody waits for it any more. Dropped then, as a runtime that shuts down does, it is cut.
+    is_unread: bool,
     bytes: Counter,
 }
 
@@ -160,36 +85,45 @@ pub(crate) enum AnswerBodyError {
 }
 
 impl AnswerBody {
-    pub(crate) fn new(
-        inner: Incoming,
-        slot: Slot,
-        connection: Connection,
-        clocks: Clocks,
-        bytes: Counter,
-    ) -> Self {
+    pub(crate) fn new(held: Held, clocks: Clocks, bytes: Counter) -> Self {
+        let has_ended = held.incoming.is_end_stream();
+        let held = Arc::new(Mutex::new(Some(held)));
         let mut body = Self {
-            inner: Some(inner),
-            held: Some((slot, connection)),
+            held,
+            has_ended,
             clocks,
             clock: None,
+            watchdog: None,
+            is_unread: false,
             bytes,
         };
-        body.finish_at_end();
+        if has_ended {
+            body.finish();
+        } else {
+            body.watchdog = clocks
+                .deadline
+                .map(|deadline| watch(body.held.clone(), deadline));
+        }
         body
     }
 
-    /// Frees the slot once everything has been read. hyper does not poll a body of known length once more after its last byte.
-    fn finish_at_end(&mut self) {
-        if self.inner.as_ref().is_some_and(Body::is_end_stream) {
-            self.finish();
-        }
+    fn take(&self) -> Option<Held> {
+        self.held
+            .lock()
+            .expect("nothing panics under this lock")
+            .take()
     }
 
     fn finish(&mut self) {
-        if let Some((mut slot, connection)) = self.held.take() {
-            slot.instance.keep(connection);
-            slot.finish();
-        }
+        self.has_ended = true;
+        self.take().into_iter().for_each(Held::finish);
+    }
+
+    /// Ends the invocation by force.
+    fn cut(&mut self, why: AnswerBodyError) -> Poll<Option<Result<Frame<Bytes>, AnswerBodyError>>> {
+        self.has_ended = true;
+        drop(self.take());
+        Poll::Ready(Some(Err(why)))
     }
 
     fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -203,6 +137,32 @@ impl AnswerBody {
             .as_mut()
             .map_or(Poll::Pending, |clock| clock.as_mut().poll(cx))
     }
+
+    /// The next piece, and whether it is the last. `None` outside: the watchdog took the body.
+    fn poll_held(&self, cx: &mut Context<'_>) -> Option<Poll<(Piece, bool)>> {
+        let mut held = self.held.lock().expect("nothing panics under this lock");
+        let incoming = &mut held.as_mut()?.incoming;
+        let piece = Pin::new(&mut *incoming).poll_frame(cx);
+        // hyper does not poll a body of known length once more after its last byte.
+        Some(piece.map(|piece| (piece, incoming.is_end_stream())))
+    }
+
+    /// Reads to the end, within the clocks.
+    pub(crate) async fn discard(mut self) {
+        self.is_unread = true;
+        while let Some(Ok(_)) = self.frame().await {}
+    }
+}
+
+type Piece = Option<Result<Frame<Bytes>, hyper::Error>>;
+
+/// Cuts the body at the deadline, polled or not.
+fn watch(held: Arc<Mutex<Option<Held>>>, deadline: Instant) -> AbortHandle {
+    let watchdog = tokio::spawn(async move {
+        sleep_until(deadline).await;
+        drop(held.lock().expect("nothing panics under this lock").take());
+    });
+    watchdog.abort_handle()
 }
 
 impl Body for AnswerBody {
@@ -213,68 +173,52 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerBodyError>>> {
-        let Some(inner) = &mut self.inner else {
+        if self.has_ended {
             return Poll::Ready(None);
-        };
-        match Pin::new(inner).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
+        }
+        match self.poll_held(cx) {
+            None => self.cut(AnswerBodyError::Clock),
+            Some(Poll::Ready((Some(Ok(frame)), is_last))) => {
                 self.clock = None;
                 self.bytes
                     .inc_by(frame.data_ref().map_or(0, |data| data.len() as u64));
-                self.finish_at_end();
+                if is_last {
+                    self.finish();
+                }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(None) => {
+            Some(Poll::Ready((None, _))) => {
                 self.finish();
                 Poll::Ready(None)
             }
-            Poll::Ready(Some(Err(error))) => {
-                // The slot goes unfinished: the instance is not used again.
-                self.held = None;
-                self.inner = None;
-                Poll::Ready(Some(Err(error.into())))
-            }
-            Poll::Pending => {
+            Some(Poll::Ready((Some(Err(error)), _))) => self.cut(error.into()),
+            Some(Poll::Pending) => {
                 ready!(self.poll_clock(cx));
-                self.held = None;
-                self.inner = None;
-                Poll::Ready(Some(Err(AnswerBodyError::Clock)))
+                self.cut(AnswerBodyError::Clock)
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        self.has_ended
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner
-            .as_ref()
-            .map_or_else(SizeHint::default, Body::size_hint)
+        let held = self.held.lock().expect("nothing panics under this lock");
+        held.as_ref()
+            .map_or_else(SizeHint::default, |held| held.incoming.size_hint())
     }
 }
 
 impl Drop for AnswerBody {
     fn drop(&mut self) {
-        if let (Some(inner), Some(held)) = (self.inner.take(), self.held.take()) {
-            let bytes = self.bytes.clone();
-            let rest = Self {
-                inner: Some(inner),
-                held: Some(held),
-                clocks: self.clocks,
-                clock: None,
-                bytes,
-            };
+        self.watchdog.take().inspect(AbortHandle::abort);
+        if !self.is_unread
+            && let Some(held) = self.take()
+        {
+            let mut rest = Self::new(held, self.clocks, self.bytes.clone());
+            rest.is_unread = true;
             tokio::spawn(rest.discard());
         }
-    }
-}
-
-impl AnswerBody {
-    /// Reads to the end, within the clocks.
-    pub(crate) async fn discard(mut self) {
-        while let Some(Ok(_)) = self.frame().await {}
-        // Whatever is left is not read by another task in turn.
-        self.inner = None;
     }
 }

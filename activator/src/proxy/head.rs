@@ -6,9 +6,10 @@
 use std::net::IpAddr;
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Version,
+    HeaderMap, HeaderName, HeaderValue, Method, Uri, Version,
     header::{
-        CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+        CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, TE, TRAILER, TRANSFER_ENCODING,
+        UPGRADE,
     },
     request::Parts,
 };
@@ -170,6 +171,7 @@ pub(crate) fn prepare(
     peer: IpAddr,
 ) {
     strip_hop_by_hop(&mut parts.headers);
+    strip_look_alikes(&mut parts.headers);
     parts.headers.remove(TRAILER);
     parts.version = Version::HTTP_11;
     let headers = &mut parts.headers;
@@ -198,8 +200,47 @@ pub(crate) fn prepare(
     if let Ok(prefix) = HeaderValue::from_str(prefix) {
         headers.insert(PATH_PREFIX, prefix);
     }
-    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    parts.uri = path.parse().expect("part of a URI that was parsed");
+    join_cookies(headers);
+    parts.uri = origin_form(&parts.uri);
+}
+
+/// The target without scheme and authority. `http://host?query` has no path of its own (RFC 9112 §3.2.1).
+fn origin_form(uri: &Uri) -> Uri {
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    let with_path = if target.starts_with('/') {
+        target.to_owned()
+    } else {
+        format!("/{target}")
+    };
+    with_path.parse().unwrap_or_default()
+}
+
+/// HTTP/2 may split cookies over several fields, HTTP/1.1 may not (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_some() {
+        let pieces: Vec<&[u8]> = headers
+            .get_all(COOKIE)
+            .iter()
+            .map(HeaderValue::as_bytes)
+            .collect();
+        if let Ok(joined) = HeaderValue::from_bytes(&pieces.join(&b"; "[..])) {
+            headers.insert(COOKIE, joined);
+        }
+    }
+}
+
+/// Fields that CGI and WSGI programs cannot tell from ours, since to them `_` and `-` are one.
+fn strip_look_alikes(headers: &mut HeaderMap) {
+    let ours = |name: &str| {
+        let name = name.replace('_', "-");
+        name.starts_with("x-forwarded-") || name.starts_with("thaw-") || name == "x-request-id"
+    };
+    let names = headers
+        .keys()
+        .filter(|name| name.as_str().contains('_') && ours(name.as_str()));
+    for name in names.cloned().collect::<Vec<_>>() {
+        headers.remove(name);
+    }
 }
 
 /// Removes the fields that concern one connection only.

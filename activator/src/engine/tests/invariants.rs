@@ -19,6 +19,7 @@ enum Step {
     Break(usize),
     Evict(usize),
     Sleep(u64),
+    Configure(u32),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -34,6 +35,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any.prop_map(Step::Break),
         1 => any.prop_map(Step::Evict),
         3 => (0u64..90).prop_map(Step::Sleep),
+        1 => (1u32..4).prop_map(Step::Configure),
     ]
 }
 
@@ -45,7 +47,7 @@ struct World {
     pods: BTreeMap<InstanceId, (i64, bool)>,
     replicas: u32,
     asked_replicas: Option<u32>,
-    unmarked: Vec<InstanceId>,
+    unmarked: Vec<(InstanceId, Marking)>,
     running: Vec<InstanceId>,
     waiting: Vec<WaiterId>,
     arrivals: HashMap<WaiterId, Instant>,
@@ -78,7 +80,7 @@ impl World {
             let place = self.waiting.iter().position(|w| *w == waiter);
             assert_eq!(place, Some(0), "first in, first out; cancelled ones never");
             self.waiting.remove(0);
-            self.running.push(instance);
+            self.run(instance);
         }
         for (waiter, _) in effects.refused {
             let place = self
@@ -107,7 +109,7 @@ impl World {
                 match admission {
                     Admission::Run(instance) => {
                         assert!(self.waiting.is_empty(), "nobody overtakes a waiter");
-                        self.running.push(instance);
+                        self.run(instance);
                     }
                     Admission::Wait(waiter) => {
                         self.waiting.push(waiter);
@@ -149,7 +151,7 @@ impl World {
             }
             Step::ConfirmMark => {
                 let ids = std::mem::take(&mut self.unmarked);
-                for id in &ids {
+                for (id, _) in &ids {
                     self.cost -= 1;
                     self.pods.entry(*id).and_modify(|pod| pod.0 = self.cost);
                 }
@@ -191,12 +193,25 @@ impl World {
                 self.delete(id);
                 self.engine.gone(id, now)
             }
+            Step::Configure(concurrency) => {
+                self.settings.concurrency = concurrency;
+                self.engine.configure(self.settings, now)
+            }
             Step::Sleep(seconds) => {
                 self.now += Duration::from_secs(seconds);
                 self.engine.tick(self.now)
             }
         };
         self.carry_out(effects);
+    }
+
+    fn run(&mut self, instance: InstanceId) {
+        let load = self.running.iter().filter(|id| **id == instance).count() as u32;
+        assert!(
+            load < self.settings.concurrency,
+            "{instance:?} runs {load} already"
+        );
+        self.running.push(instance);
     }
 
     fn delete(&mut self, id: InstanceId) {
@@ -227,16 +242,6 @@ impl World {
     }
 
     fn check(&self) {
-        let mut load: HashMap<InstanceId, u32> = HashMap::new();
-        for instance in &self.running {
-            *load.entry(*instance).or_default() += 1;
-        }
-        for (instance, running) in load {
-            assert!(
-                running <= self.settings.concurrency,
-                "{instance:?} runs {running}"
-            );
-        }
         assert_eq!(
             self.engine.waiting(),
             self.waiting.len(),

@@ -114,3 +114,41 @@ fn a_clients_request_id_is_kept_if_it_can_stand_in_a_log_line() {
     assert_ne!(id("a b"), "a b");
     assert_ne!(id(&"x".repeat(129)), "x".repeat(129).as_str());
 }
+
+#[test]
+fn a_target_without_a_path_gets_one() {
+    let mut parts = parts("http://a?x=1", &[("host", "a")]);
+    let target = check(&parts).unwrap();
+    prepare(
+        &mut parts,
+        &target,
+        &HeaderValue::from_static("r"),
+        "/",
+        "10.0.0.9".parse().unwrap(),
+    );
+    assert_eq!(parts.uri, "/?x=1");
+}
+
+#[test]
+fn cookies_are_joined_and_look_alikes_of_our_fields_are_stripped() {
+    let headers = [
+        ("host", "a"),
+        ("cookie", "a=1"),
+        ("cookie", "b=2"),
+        ("x_forwarded_for", "6.6.6.6"),
+        ("api_key", "k"),
+    ];
+    let mut parts = parts("/", &headers);
+    let target = check(&parts).unwrap();
+    prepare(
+        &mut parts,
+        &target,
+        &HeaderValue::from_static("r"),
+        "/",
+        "10.0.0.9".parse().unwrap(),
+    );
+    assert_eq!(parts.headers["cookie"], "a=1; b=2");
+    assert!(
+        !parts.headers.contains_key("x_forwarded_for") && parts.headers.contains_key("api_key")
+    );
+}
