@@ -392,7 +392,7 @@ fn show(event: Seen, identity: &str, entrypoints: &Entrypoints) {
         Seen::Pod(pod) => {
             let entrypoint = entrypoints.get_or_add(&pod.key);
             let held = pod.held_by.is_some_and(|holder| holder != identity);
-            let id = entrypoint.seen(&pod.number.to_string(), &pod.name, held);
+            let id = entrypoint.seen(&pod.number.to_string(), &pod.name, held, 0);
             entrypoint.scheduled(id);
             if let Some(process) = &pod.process {
                 let address: SocketAddr = process.address;

@@ -160,7 +160,6 @@ impl Thaw {
             ((*path).to_owned(), Arc::new(route))
         };
         let host = Host {
-            namespace: "prod".to_owned(),
             function: function.to_owned(),
             paths: paths.iter().map(route).collect(),
         };
