@@ -5,13 +5,14 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use crds::FunctionStatus;
-use kube::{Resource, runtime::reflector::ObjectRef};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 use tokio::time::Instant;
 
 use crate::observe::{Caches, Guarded};
@@ -35,6 +36,8 @@ struct Entry {
     written_on: Option<String>,
     retries: Option<ExponentialBackoff>,
     counts_due: Option<Instant>,
+    /// Deployments that could be removed, by UID, and since when.
+    orphans: HashMap<String, Instant>,
 }
 
 impl Memory {
@@ -65,6 +68,35 @@ impl Memory {
     pub fn until_counts_are_due<K: Resource>(&self, of: &K, delay: Duration) -> Duration {
         let now = Instant::now();
         self.entry(of, |entry| *entry.counts_due.get_or_insert(now + delay)) - now
+    }
+
+    /// Leaves only the orphans that have been ones for this long, and says when to look at the others again.
+    pub fn let_linger<K: Resource>(
+        &self,
+        of: &K,
+        orphans: &mut Vec<Arc<Deployment>>,
+        delay: Duration,
+    ) -> Option<Duration> {
+        let now = Instant::now();
+        let uids: Vec<_> = orphans.iter().filter_map(|orphan| orphan.uid()).collect();
+        let since = self.entry(of, |entry| {
+            entry.orphans.retain(|uid, _| uids.contains(uid));
+            for uid in uids {
+                entry.orphans.entry(uid).or_insert(now);
+            }
+            entry.orphans.clone()
+        });
+        let age = |orphan: &Deployment| {
+            let since = orphan.uid().and_then(|uid| since.get(&uid).copied());
+            since.map_or(Duration::ZERO, |since| now - since)
+        };
+        let next = orphans
+            .iter()
+            .map(|orphan| age(orphan))
+            .filter(|age| *age < delay)
+            .max();
+        orphans.retain(|orphan| age(orphan) >= delay);
+        next.map(|age| delay - age)
     }
 
     /// The wait before the next try; it grows with each one until [`Self::succeeded`].

@@ -20,6 +20,9 @@ use crate::{
     settings::Scheme,
 };
 
+/// A revision that lost its traffic stays this long: until activators have seen that, requests still go there.
+const LINGER: Duration = Duration::from_secs(10);
+
 /// What every reconcile shares.
 pub struct Context {
     /// The API server.
@@ -80,9 +83,16 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
         return Ok(Action::await_change());
     }
     let observed = observe(function, &context.caches, &context.memory);
-    let plan = decide(function, &observed);
+    let mut plan = decide(function, &observed);
+    let linger = context
+        .memory
+        .let_linger(function, &mut plan.orphans, LINGER);
     let applied = apply(&context.client, function, &observed, &plan).await;
-    report(function, &observed, &plan, applied, &context).await
+    let action = report(function, &observed, &plan, applied, &context).await?;
+    Ok(match linger {
+        Some(wait) if action == Action::await_change() => Action::requeue(wait),
+        _ => action,
+    })
 }
 
 #[cfg(test)]

@@ -36,8 +36,45 @@ fn holds(found: &Value, wanted: &Value) -> bool {
             let is_found = |value| found.iter().any(|found| holds(found, value));
             wanted.iter().all(is_found)
         }
+        (Value::String(found), Value::String(wanted)) => {
+            found == wanted || is_same_quantity(found, wanted)
+        }
         _ => found == wanted,
     }
+}
+
+/// The API server answers `0.5` with `500m` and `1024Mi` with `1Gi`. Two texts that are not quantities are never the same.
+fn is_same_quantity(found: &str, wanted: &str) -> bool {
+    let (found, wanted) = (quantity(found), quantity(wanted));
+    found.is_some() && found == wanted
+}
+
+/// The value of a quantity in thousandths, if it is one that a whole number of thousandths can hold.
+fn quantity(text: &str) -> Option<i128> {
+    const UNITS: [(&str, i128); 12] = [
+        ("m", 1),
+        ("", 1000),
+        ("k", 1_000_000),
+        ("M", 1_000_000_000),
+        ("G", 1_000_000_000_000),
+        ("T", 1_000_000_000_000_000),
+        ("P", 1_000_000_000_000_000_000),
+        ("Ki", 1000 << 10),
+        ("Mi", 1000 << 20),
+        ("Gi", 1000 << 30),
+        ("Ti", 1000 << 40),
+        ("Pi", 1000 << 50),
+    ];
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let (_, unit) = UNITS.iter().find(|(name, _)| *name == unit)?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
+    let scale = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    let value = digits.checked_mul(*unit)?;
+    (value % scale == 0).then(|| value / scale)
 }
 
 /// What the API server leaves out when it answers.
@@ -56,6 +93,30 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_quantity_in_other_words_is_no_drift() {
+        for (found, wanted) in [
+            ("500m", "0.5"),
+            ("1Gi", "1024Mi"),
+            ("2", "2000m"),
+            ("100", "0.1k"),
+        ] {
+            assert!(holds(&json!(found), &json!(wanted)), "{found} is {wanted}");
+        }
+        for (found, wanted) in [
+            ("500m", "0.6"),
+            ("1Gi", "1G"),
+            ("a", "b"),
+            ("", "0"),
+            ("1.2.3", "1.2"),
+        ] {
+            assert!(
+                !holds(&json!(found), &json!(wanted)),
+                "{found} is not {wanted}"
+            );
+        }
+    }
 
     #[test]
     fn defaults_of_the_api_server_are_no_drift() {

@@ -254,8 +254,8 @@ async fn a_created_deployment_is_then_applied() {
     );
 }
 
-#[tokio::test]
-async fn an_old_revision_is_removed_once_it_has_no_instance() {
+#[tokio::test(start_paused = true)]
+async fn an_old_revision_is_removed_a_moment_after_its_last_instance() {
     let mut operator = Operator::of(TWO);
     operator.settle().await;
     let old = operator.deployments("web").remove(0);
@@ -278,18 +278,26 @@ async fn an_old_revision_is_removed_once_it_has_no_instance() {
 
     operator.scale(&old, 0);
     operator.settle().await;
+    assert_eq!(
+        operator.deployments("web").len(),
+        2,
+        "requests may still come"
+    );
+    tokio::time::advance(LINGER).await;
+    operator.settle().await;
     assert_eq!(operator.deployments("web").len(), 1);
     assert!(operator.events().contains(&"RevisionRemoved".to_owned()));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_old_revision_that_is_asked_for_at_the_last_moment_is_not_removed() {
     let mut operator = Operator::of(TWO);
     operator.settle().await;
     let old = operator.deployments("web").remove(0);
     operator.scale(&old, 0);
     operator.edit(|function| function["spec"]["entrypoints"][0]["image"] = json!("b"));
-    operator.reconcile().await.unwrap();
+    operator.settle().await;
+    tokio::time::advance(LINGER).await;
     operator.fill_caches();
     operator.scale(&old, 1);
     operator.reconcile_with_these_caches().await.unwrap();
