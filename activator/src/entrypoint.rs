@@ -2,76 +2,31 @@
 //!
 //! All state is behind one short lock; what an input leads to is carried out after it is released.
 
+mod key;
 mod member;
+mod order;
 mod slot;
 
 use std::{
     collections::HashMap,
-    fmt,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, Weak},
 };
 
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::AbortHandle,
-    time::Instant,
-};
+use tokio::{sync::oneshot, task::AbortHandle, time::Instant};
 
 use crate::{
     engine::{
-        Admission, BootFailure, BootReport, Census, Effects, Ending, Engine, InstanceId, Marking,
-        Refusal, Settings, Takeover, WaiterId,
+        Admission, BootFailure, Census, Effects, Ending, Engine, InstanceId, Refusal, Settings,
+        Takeover, WaiterId,
     },
     metrics::Meter,
 };
+pub use key::Key;
 use member::Member;
+pub use order::{Mark, Order, Orders};
 pub use slot::Slot;
 use slot::{Answer, Waiting};
-
-/// Names one revision of an entrypoint.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key {
-    /// Namespace of the Function.
-    pub namespace: String,
-    /// Name of the Function.
-    pub function: String,
-    /// Name of the entrypoint.
-    pub entrypoint: String,
-    /// Revision.
-    pub revision: String,
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            namespace,
-            function,
-            entrypoint,
-            revision,
-        } = self;
-        write!(f, "{namespace}/{function}/{entrypoint}@{revision}")
-    }
-}
-
-/// Which marking of which instance.
-pub type Mark = (InstanceId, Marking);
-
-/// What an entrypoint wants written in the cluster.
-#[derive(Debug)]
-pub enum Order {
-    /// Write [`Entrypoint::replicas`]; answer with [`Entrypoint::scaled`].
-    Scale,
-    /// Write the deletion costs of these pods, each lower than the one before; answer with [`Entrypoint::marked`].
-    Mark(Vec<(Mark, String)>),
-    /// This pod is no longer held.
-    Release(String),
-    /// A boot ended.
-    Report(BootReport),
-}
-
-/// Orders of all entrypoints. Bounded by the engines: each has one write of `replicas` under way, and one mark an instance.
-pub type Orders = mpsc::UnboundedSender<(Arc<Entrypoint>, Order)>;
 
 /// One revision of an entrypoint.
 #[derive(Debug)]
@@ -252,6 +207,7 @@ impl Entrypoint {
 
     /// Takes the manifest's word.
     pub fn configure(&self, settings: Settings) {
+        self.meter.set_concurrency(settings.concurrency);
         self.input(|shell, now| ((), shell.engine.configure(settings, now)));
     }
 

@@ -2,6 +2,7 @@
 //!
 //! It reads Functions, Deployments and Pods from watches, and writes `replicas`, two pod annotations, `lastBoot`, Events and a Lease.
 
+mod functions;
 pub mod orders;
 pub mod owner;
 pub mod pods;

@@ -1,4 +1,4 @@
-//! Functions, Deployments and Pods, from watches into routes and entrypoints.
+//! Functions, Deployments and Pods, from watches to those who want to know.
 //!
 //! One task applies all events, so nothing here needs a lock. Level-triggered: an event says "look at this object", never "this
 //! happened". A watch that starts over tells what is missing by what it no longer lists.
@@ -14,11 +14,7 @@ use std::{
 };
 
 use backon::ExponentialBuilder;
-use crds::{
-    Function,
-    entrypoint::{Entrypoint as Manifest, read, resolve},
-    names,
-};
+use crds::{Function, names};
 use futures::{Stream, StreamExt, stream::select_all};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{
@@ -33,15 +29,15 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch::Sender;
 
 use super::{
+    functions::Functions,
     pods::{self, Life},
     reports::Reports,
 };
 use crate::{
     engine::BootFailure,
     entrypoint::{Entrypoint, Key},
-    entrypoints::{Entrypoints, settings},
+    entrypoints::Entrypoints,
     proxy::Proxy,
-    routes::{Host, Route},
 };
 
 /// The API server ends a watch after this many seconds; a dead one is noticed no later.
@@ -52,23 +48,17 @@ const FUNCTIONS: usize = 0;
 const DEPLOYMENTS: usize = 1;
 const PODS: usize = 2;
 
-/// A Function's namespace and name.
-type Name = (String, String);
-
 /// What the watches have shown so far.
 pub struct World {
     identity: String,
-    domain: String,
-    proxy: Arc<Proxy>,
     entrypoints: Arc<Entrypoints>,
-    reports: Reports,
     costs: Arc<AtomicI32>,
-    /// What each Function routes to, by entrypoint.
-    functions: HashMap<Name, HashMap<String, Key>>,
+    functions: Functions,
     /// Pods by UID.
     pods: HashMap<String, Arc<Entrypoint>>,
+    /// Deployments by UID.
     deployments: HashMap<String, Key>,
-    /// UIDs listed since a watch started over; `None` outside such a list.
+    /// What was listed since a watch started over; `None` outside such a list.
     listed: [Option<HashSet<String>>; 3],
     synced: [bool; 3],
     is_synced: Sender<bool>,
@@ -91,14 +81,12 @@ impl World {
         costs: Arc<AtomicI32>,
         is_synced: Sender<bool>,
     ) -> Self {
+        let functions = Functions::new(domain, proxy, entrypoints.clone(), reports);
         Self {
             identity,
-            domain,
-            proxy,
             entrypoints,
-            reports,
             costs,
-            functions: HashMap::new(),
+            functions,
             pods: HashMap::new(),
             deployments: HashMap::new(),
             listed: [None, None, None],
@@ -169,7 +157,7 @@ impl World {
         match kind {
             FUNCTIONS => self
                 .functions
-                .keys()
+                .names()
                 .map(|(namespace, name)| format!("{namespace}/{name}"))
                 .collect(),
             DEPLOYMENTS => self.deployments.keys().cloned().collect(),
@@ -186,122 +174,32 @@ impl World {
     }
 
     fn function(&mut self, object: DeserializeGuard<Function>) {
-        let function = match object.0 {
-            Ok(function) => function,
-            Err(error) => {
-                let name = error.metadata.name.unwrap_or_default();
-                tracing::warn!(function = name, error = %error.error, "cannot read a Function, its routes stay as they are");
-                return;
-            }
-        };
-        let (Some(namespace), name) = (function.namespace(), function.name_any()) else {
-            return;
-        };
-        self.reports.function(&function);
-        let is_known = self
-            .functions
-            .contains_key(&(namespace.clone(), name.clone()));
-        if is_known && let Err(error) = resolve(&function.spec) {
-            // The operator says so in the status. Only after a restart of ours is an invalid manifest better than none.
-            return tracing::debug!(namespace, function = name, %error, "invalid Function, its routes stay as they are");
-        }
-        let mut targets = HashMap::new();
-        let host = Host {
-            paths: read(&function.spec)
-                .iter()
-                .map(|manifest| {
-                    let route = self.route(&namespace, &name, manifest, &function);
-                    if let Ok(target) = &route.target {
-                        targets.insert(manifest.name.clone(), target.key.clone());
-                    }
-                    (manifest.path.clone(), Arc::new(route))
-                })
-                .collect(),
-            function: name.clone(),
-        };
-        self.publish(&namespace, &name, Some(host));
-        self.retarget((namespace, name), targets);
-    }
-
-    fn route(
-        &self,
-        namespace: &str,
-        function: &str,
-        manifest: &Manifest,
-        object: &Function,
-    ) -> Route {
-        let statuses = object
-            .status
-            .as_ref()
-            .map(|status| status.entrypoints.as_slice())
-            .unwrap_or_default();
-        let status = statuses.iter().find(|status| status.name == manifest.name);
-        let target = match status.and_then(|status| status.ready_revision.clone()) {
-            None => Err(why_not_ready(object)),
-            Some(revision) => {
-                let key = Key {
-                    namespace: namespace.to_owned(),
-                    function: function.to_owned(),
-                    entrypoint: manifest.name.clone(),
-                    revision,
-                };
-                let entrypoint = self.entrypoints.get_or_add(&key);
-                entrypoint.meter.set_concurrency(manifest.scale.concurrency);
-                entrypoint.configure(settings(
-                    &manifest.scale,
-                    &manifest.limits,
-                    &manifest.timeouts,
-                ));
-                Ok(entrypoint)
-            }
-        };
-        Route {
-            path: manifest.path.clone(),
-            path_match: manifest.path_match,
-            entrypoint: manifest.name.clone(),
-            target,
-            request_bytes: manifest.limits.request_bytes,
-            timeouts: manifest.timeouts,
-        }
-    }
-
-    fn publish(&self, namespace: &str, function: &str, host: Option<Host>) {
-        let name = names::default_host(function, namespace, &self.domain);
-        let routes = self.proxy.routes.load().with(&name, host);
-        self.proxy.routes.store(Arc::new(routes));
-    }
-
-    /// Notes what a Function routes to now; what it routed to before finishes and goes.
-    fn retarget(&mut self, name: Name, targets: HashMap<String, Key>) {
-        let before = self
-            .functions
-            .insert(name, targets.clone())
-            .unwrap_or_default();
-        let abandoned = before
-            .into_values()
-            .filter(|key| !targets.values().any(|target| target == key));
-        for key in abandoned {
-            let Some(entrypoint) = self.entrypoints.get(&key) else {
-                continue;
-            };
-            entrypoint.retire();
-            if !self.deployments.values().any(|of| *of == key) {
-                self.entrypoints.remove(&key);
-            }
-        }
+        let abandoned = self.functions.seen(object);
+        self.retire(abandoned);
     }
 
     fn function_gone(&mut self, id: &str) {
-        let Some((namespace, name)) = id
-            .split_once('/')
-            .map(|(a, b)| (a.to_owned(), b.to_owned()))
-        else {
-            return;
-        };
-        self.publish(&namespace, &name, None);
-        self.reports.function_gone(&namespace, &name);
-        self.retarget((namespace.clone(), name.clone()), HashMap::new());
-        self.functions.remove(&(namespace, name));
+        if let Some((namespace, name)) = id.split_once('/') {
+            let abandoned = self.functions.gone(namespace, name);
+            self.retire(abandoned);
+        }
+    }
+
+    /// What no route leads to any more finishes and goes.
+    fn retire(&mut self, abandoned: Vec<Key>) {
+        for key in abandoned {
+            if let Some(entrypoint) = self.entrypoints.get(&key) {
+                entrypoint.retire();
+                self.forget_without_deployment(&key);
+            }
+        }
+    }
+
+    /// Forgets an entrypoint revision that has neither route nor Deployment.
+    fn forget_without_deployment(&self, key: &Key) {
+        if !self.functions.lead_to(key) && !self.deployments.values().any(|of| of == key) {
+            self.entrypoints.remove(key);
+        }
     }
 
     fn deployment(&mut self, object: Deployment) {
@@ -333,14 +231,9 @@ impl World {
             // Made anew, and seen before the end of the old one was.
             return;
         }
-        let Some(entrypoint) = self.entrypoints.get(&key) else {
-            return;
-        };
-        entrypoint.observed(None);
-        let is_routed =
-            |targets: &HashMap<String, Key>| targets.values().any(|target| *target == key);
-        if !self.functions.values().any(is_routed) {
-            self.entrypoints.remove(&key);
+        if let Some(entrypoint) = self.entrypoints.get(&key) {
+            entrypoint.observed(None);
+            self.forget_without_deployment(&key);
         }
     }
 
@@ -423,19 +316,6 @@ fn identity<K: Resource>(kind: usize, object: &K) -> String {
         meta.namespace.as_deref().unwrap_or_default(),
         meta.name.as_deref().unwrap_or_default()
     )
-}
-
-/// What the operator says about a Function without a ready revision; nothing before it has said something.
-fn why_not_ready(function: &Function) -> Option<String> {
-    let conditions = function
-        .status
-        .as_ref()
-        .map(|status| status.conditions.as_slice())
-        .unwrap_or_default();
-    let ready = conditions
-        .iter()
-        .find(|condition| condition.type_ == crds::conditions::READY)?;
-    Some(format!("{}: {}", ready.reason, ready.message))
 }
 
 /// Why the ReplicaSet cannot make the pods it was told to: quota, admission. Only if the word is about the present `replicas`.
