@@ -210,6 +210,13 @@ fn check(entrypoint: &Entrypoint) -> Result<(), InvalidSpec> {
             format!("min {} {problem} {} {after}", scale.min, scale.max),
         );
     }
+    if let Some((field, value)) = template.resources.as_ref().and_then(unreadable_quantity) {
+        let example = "write a number with a unit, such as 250m or 64Mi";
+        return invalid(
+            &format!("resources.{field}"),
+            format!("{value:?} is not a quantity; {example}"),
+        );
+    }
     if let Some(mount) = unknown_mount(&template.pod) {
         return invalid(
             "pod.volumeMounts",
@@ -314,6 +321,19 @@ fn resolve_timeouts(own: TimeoutsSpec, base: TimeoutsSpec) -> Timeouts {
         idle: limit(idle, base.idle, 300),
         duration: limit(duration, base.duration, 300),
     }
+}
+
+fn unreadable_quantity(resources: &ResourceRequirements) -> Option<(String, &str)> {
+    let kinds = [
+        ("requests", &resources.requests),
+        ("limits", &resources.limits),
+    ];
+    let all = kinds.into_iter().flat_map(|(kind, amounts)| {
+        let amounts = amounts.iter().flatten();
+        amounts.map(move |(name, amount)| (format!("{kind}.{name}"), amount.0.as_str()))
+    });
+    let mut unreadable = all.filter(|(_, amount)| values::quantity(amount).is_none());
+    unreadable.next()
 }
 
 fn unknown_mount(pod: &PodFields) -> Option<&str> {

@@ -113,6 +113,49 @@ impl JsonSchema for Bytes {
     }
 }
 
+/// The value of a Kubernetes quantity in billionths, so that `0.5` and `500m`, or `1024Mi` and `1Gi`, are the same. `None`: it is not a
+/// quantity.
+///
+/// k8s-openapi keeps quantities as text and crates that read them pin another version of it.
+pub fn quantity(text: &str) -> Option<i128> {
+    const NANO: i128 = 1_000_000_000;
+    const UNITS: [(&str, i128); 16] = [
+        ("n", 1),
+        ("u", 1000),
+        ("m", 1_000_000),
+        ("", NANO),
+        ("k", NANO * 1000),
+        ("M", NANO * 1_000_000),
+        ("G", NANO * NANO),
+        ("T", NANO * NANO * 1000),
+        ("P", NANO * NANO * 1_000_000),
+        ("E", NANO * NANO * NANO),
+        ("Ki", NANO << 10),
+        ("Mi", NANO << 20),
+        ("Gi", NANO << 30),
+        ("Ti", NANO << 40),
+        ("Pi", NANO << 50),
+        ("Ei", NANO << 60),
+    ];
+    let (sign, text) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let is_number = |c: char| c.is_ascii_digit() || c == '.';
+    let (number, unit) = text.split_at(text.find(|c| !is_number(c)).unwrap_or(text.len()));
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
+    let unit = match unit.strip_prefix(['e', 'E']) {
+        Some(exponent) if !exponent.is_empty() && unit != "Ei" => {
+            NANO.checked_mul(10_i128.checked_pow(exponent.parse().ok()?)?)?
+        }
+        _ => UNITS.iter().find(|(name, _)| *name == unit)?.1,
+    };
+    let scale = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    // Kubernetes rounds up what is smaller than a billionth.
+    Some(sign * ((digits.checked_mul(unit)? + scale - 1) / scale))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,5 +192,28 @@ mod tests {
         assert_eq!(serde_json::to_value(Bytes(100 << 20)).unwrap(), "100Mi");
         assert_eq!(serde_json::to_value(Bytes(1000)).unwrap(), "1000");
         assert_eq!(serde_json::to_value(Bytes(0)).unwrap(), "0");
+    }
+
+    #[test]
+    fn quantities_have_one_value_however_they_are_written() {
+        for (a, b) in [
+            ("0.5", "500m"),
+            ("1024Mi", "1Gi"),
+            ("2", "2000m"),
+            ("0.1k", "100"),
+            ("1e3", "1k"),
+            ("+1", "1"),
+        ] {
+            assert!(
+                quantity(a).is_some() && quantity(a) == quantity(b),
+                "{a} is {b}"
+            );
+        }
+        for (a, b) in [("0.5", "0.6"), ("1G", "1Gi"), ("1", "-1"), ("1E", "1Ei")] {
+            assert_ne!(quantity(a), quantity(b), "{a} is not {b}");
+        }
+        for none in ["", "lots", "1.2.3", "1 Gi", "1gi", "m", "1e", "--1"] {
+            assert_eq!(quantity(none), None, "{none:?}");
+        }
     }
 }

@@ -124,6 +124,12 @@ fn what_the_schema_cannot_say_is_refused_with_the_field_and_what_to_do() {
         problem("{image: a, defaults: {scale: {min: 5}}, entrypoints: [{name: web, path: /, scale: {max: 2}}]}")
             .contains("min 5 is larger than max 2")
     );
+    assert_eq!(
+        problem(
+            "{image: a, entrypoints: [{name: web, path: /, resources: {limits: {cpu: lots}}}]}"
+        ),
+        "spec.entrypoints[web].resources.limits.cpu: \"lots\" is not a quantity; write a number with a unit, such as 250m or 64Mi"
+    );
     assert!(
         problem("{image: a, entrypoints: [{name: web, path: /, pod: {volumeMounts: [{name: v, mountPath: /v}]}}]}")
             .contains("no volume is named \"v\"")
