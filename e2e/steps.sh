@@ -22,8 +22,8 @@ step() {
   TIMES+=("$(printf '%5d s  %s' $((SECONDS - begun)) "$STEP")")
   STEP=''
 }
-times() { printf '%s\n' "${TIMES[@]}" "$(printf '%5d s  in all' $SECONDS)" >&2; }
 at_exit() {
+  [ ${#TIMES[@]} -eq 0 ] || printf '%s\n' "${TIMES[@]}" "$(printf '%5d s  in all' $SECONDS)" >&2
   [ -z "$STEP" ] || printf '\033[1;31m== FAILED: %s\033[0m\n' "$STEP" >&2
 }
 trap at_exit EXIT

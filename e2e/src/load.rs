@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::{Result, anyhow};
@@ -70,6 +71,12 @@ impl Outcomes {
     pub fn served(&self) -> impl Iterator<Item = &Answer> {
         let answers = self.0.iter().filter_map(|outcome| outcome.as_ref().ok());
         answers.filter(|answer| answer.status == 200)
+    }
+
+    /// The longest that a served one waited for its answer.
+    pub fn slowest(&self) -> Duration {
+        let waits = self.served().map(|answer| answer.first_byte);
+        waits.max().unwrap_or_default()
     }
 
     /// How often each way of not being served occurred.

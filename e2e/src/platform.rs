@@ -62,17 +62,35 @@ pub async fn serving() -> Result<()> {
     .context("is Thaw installed? See e2e/README.md")
 }
 
-/// Kills all pods of a component without giving them time to say goodbye.
+/// Kills a component: SIGKILL for its containers, which the kubelet then starts again. On somebody else's cluster its pods are
+/// deleted without a grace period, which comes close.
 ///
 /// # Errors
-/// When they cannot be deleted.
+/// When there is none, or it cannot be killed.
 pub async fn kill(client: &Client, component: &str) -> Result<()> {
     let api = Api::<Pod>::namespaced(client.clone(), NAMESPACE);
     for pod in pods(client, component).await? {
-        let at_once = DeleteParams::default().grace_period(0);
-        api.delete(&pod.name_any(), &at_once).await?;
+        if is_external() {
+            let at_once = DeleteParams::default().grace_period(0);
+            api.delete(&pod.name_any(), &at_once).await?;
+            continue;
+        }
+        let statuses = pod.status.and_then(|status| status.container_statuses);
+        let ids = statuses.iter().flatten();
+        for id in ids.filter_map(|container| container.container_id.as_deref()) {
+            let id = id.trim_start_matches("containerd://");
+            let socket = format!("{}/containerd.sock", cluster_run());
+            let kill = ["tasks", "kill", "--signal", "SIGKILL", id];
+            let at = ["-a", &socket, "-n", "k8s.io"];
+            run("ctr", &[at.as_slice(), kill.as_slice()].concat()).await?;
+        }
     }
     Ok(())
+}
+
+/// Where e2e/cluster keeps its sockets and pid files.
+pub fn cluster_run() -> String {
+    env::var("KB_RUN").unwrap_or_else(|_| "/run/kubebox".to_owned())
 }
 
 /// Samples of a metric of the activator by their labels, through the API server.

@@ -2,7 +2,7 @@
 
 use std::{env, panic::AssertUnwindSafe, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use futures::FutureExt;
 use k8s_openapi::api::core::v1::Namespace as Object;
 use kube::{
@@ -94,15 +94,4 @@ async fn report(namespace: &str) {
             Err(error) => eprintln!("---- {title} of {namespace}: {error:#}"),
         }
     }
-}
-
-/// Fails the story unless the cluster is e2e/cluster's own, whose control plane may be touched.
-///
-/// # Errors
-/// When it is somebody else's.
-pub fn own_cluster_only() -> Result<()> {
-    if platform::is_external() {
-        bail!("this story needs the cluster of e2e/cluster");
-    }
-    Ok(())
 }

@@ -1,6 +1,6 @@
 //! The operator, the activator or the API server is killed and comes back: everything converges, and warm traffic runs on.
 
-use std::{env, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::{
@@ -88,10 +88,12 @@ async fn activator_killed_while_instances_run_serves_again_and_lets_them_go() ->
         namespace.get_at_once(3, "f", "/e0?sleep=500ms").await?;
         let before = children(namespace).await?;
         platform::kill(&namespace.client, "activator").await?;
+        let begun = Instant::now();
         until("the next activator serves", SOON, async || {
             namespace.get("f", "/e0").await?.ok()
         })
         .await?;
+        eprintln!("nothing was served for {:.1?}", begun.elapsed());
         platform::serving().await?;
         // Those of the dead activator have an unknown state until `timeouts.duration` has passed; then they are idle like any other.
         namespace.no_pod_within(Duration::from_secs(90)).await?;
@@ -173,8 +175,8 @@ async fn warm_requests_do_not_notice_that_the_api_server_is_away_and_cold_ones_w
 }
 
 async fn kill_api_server() -> Result<()> {
-    let folder = env::var("KB_RUN").unwrap_or_else(|_| "/run/kubebox".to_owned());
-    let file = tokio::fs::read_to_string(format!("{folder}/kube-apiserver.pid")).await?;
+    let file = format!("{}/kube-apiserver.pid", platform::cluster_run());
+    let file = tokio::fs::read_to_string(file).await?;
     let pid = file.split_whitespace().next();
     let pid = pid.context("its pid file is empty")?;
     run("kill", &["-KILL", pid]).await.map(drop)

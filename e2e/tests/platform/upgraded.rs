@@ -97,8 +97,9 @@ async fn rolling_the_activator_finishes_all_that_it_accepted() -> Result<()> {
         let served = outcomes.served().count();
         let refused = outcomes.count() - served;
         eprintln!(
-            "{} requests while the activator was rolled: {served} served, {refused} refused: {:?}",
+            "{} requests while the activator was rolled: {served} served, the slowest after {:.1?}, {refused} refused: {:?}",
             outcomes.count(),
+            outcomes.slowest(),
             outcomes.failures()
         );
         ensure!(served > 20, "too few to mean anything");
