@@ -8,6 +8,10 @@ use std::{
 use clap::{Parser, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+/// What is logged unless RUST_LOG says otherwise. The client logs each refused connection as an error; whoever made the call says what
+/// it means.
+const LOG: &str = "info,kube_client::client::builder=off";
+
 /// Turns Functions into Deployments and reports on them.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "thaw-operator", version)]
@@ -68,7 +72,7 @@ pub enum LogFormat {
 impl LogFormat {
     /// Starts logging to standard output.
     pub fn start(self) {
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG));
         let lines = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_ansi(stdout().is_terminal());

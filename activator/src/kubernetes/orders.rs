@@ -105,25 +105,20 @@ impl Writer {
         entrypoint.marked(&marked.into_iter().flatten().collect::<Vec<_>>());
     }
 
-    /// Says that this replica goes on using the pods. False if that is not written for all of them.
+    /// Says that this replica goes on using the pods. False if that is not written for all of them in time.
     pub async fn hold(&self, pods: &[(String, String)], holder: &str) -> bool {
-        let writes = pods.iter().map(|(namespace, pod)| async move {
-            let write = async {
+        let writes =
+            stream::iter(pods).for_each_concurrent(AT_ONCE, |(namespace, pod)| async move {
                 while !self
                     .annotate(namespace, pod, names::HELD_BY, Some(holder))
                     .await
                 {
                     tokio::time::sleep(HOLD_AGAIN).await;
                 }
-            };
-            tokio::time::timeout(HOLD, write).await.is_ok()
-        });
-        let held: Vec<bool> = stream::iter(writes)
-            .buffer_unordered(AT_ONCE)
-            .collect()
-            .await;
+            });
+        let is_held = tokio::time::timeout(HOLD, writes).await.is_ok();
         self.held.cancel();
-        held.into_iter().all(|is_held| is_held)
+        is_held
     }
 
     async fn release(&self, namespace: &str, pod: &str) {

@@ -9,3 +9,4 @@ mod judged_from_outside;
 mod one_invocation_one_instance;
 mod only_what_is_hit_has_a_pod;
 mod ready_at_zero;
+mod the_smallest_sample;
