@@ -32,7 +32,7 @@ is_external() { [ "${THAW_E2E_EXTERNAL:-}" = 1 ] && [ -n "${KUBECONFIG:-}" ]; }
 
 packages() { # of Debian, that are missing
   local package missing=()
-  for package in "$@"; do dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package"); done
+  for package in "$@"; do dpkg-query -W -f "\${Status}" "$package" 2>/dev/null | grep -q " installed$" || missing+=("$package"); done
   [ ${#missing[@]} -eq 0 ] || { say "installing ${missing[*]}"; apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; }
 }
 
