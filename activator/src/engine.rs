@@ -9,7 +9,7 @@
 //! - Invocations are admitted first in, first out. Of the instances with a free slot the one used last is taken, so that the others
 //!   idle out by themselves.
 //! - The cluster is asked for `clamp(min, ceil(demand / concurrency), max)` instances, at every arrival and every end, plus those that
-//!   are out of rotation and not gone yet.
+//!   are out of rotation and not gone yet. With `scale.burst: Drain` it may be fewer: those that the queue is worth.
 //! - Replicas go down only by instances that run nothing, and only while no boot is in flight: a ReplicaSet deletes pods that are not
 //!   ready before it looks at their deletion cost.
 //! - One write of `replicas` is under way at a time, and none raises it before the instances of the last lowering are gone: a ReplicaSet
@@ -17,6 +17,7 @@
 
 mod boot;
 mod effects;
+mod estimate;
 mod instance;
 mod queue;
 mod scale;
@@ -24,12 +25,14 @@ mod scale;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use crds::function::Burst;
 use tokio::time::Instant;
 
 pub use effects::{Admission, BootFailure, BootReport, Effects, Ending, Refusal};
 pub use instance::{Census, InstanceId, Marking, State};
 pub use queue::WaiterId;
 
+use estimate::Estimate;
 use instance::Instance;
 use queue::Queue;
 
@@ -42,6 +45,8 @@ pub struct Settings {
     pub max: u32,
     /// Invocations at once in one instance.
     pub concurrency: u32,
+    /// How many boots a queue is worth.
+    pub burst: Burst,
     /// An instance unused this long goes.
     pub idle_after: Duration,
     /// Invocations that may wait.
@@ -99,6 +104,10 @@ pub struct Engine {
     unserved_since: Option<Instant>,
     /// Failed boots in a row, and when the next may start.
     failures: boot::Backoff,
+    /// How long a boot takes.
+    boot: Estimate,
+    /// How long an invocation takes.
+    service: Estimate,
     effects: Effects,
 }
 
@@ -119,6 +128,8 @@ impl Engine {
             serving_since: None,
             unserved_since: None,
             failures: boot::Backoff::default(),
+            boot: Estimate::default(),
+            service: Estimate::default(),
             effects: Effects::default(),
         }
     }
@@ -175,6 +186,11 @@ impl Engine {
     pub fn cancel(&mut self, waiter: WaiterId, now: Instant) -> Effects {
         self.queue.remove(waiter);
         self.settle(now)
+    }
+
+    /// An invocation that ends well took this long.
+    pub fn took(&mut self, time: Duration) {
+        self.service.note(time);
     }
 
     /// An invocation ended.

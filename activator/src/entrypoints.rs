@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use crds::entrypoint::{Limits, Scale, Timeouts};
+use crds::{
+    entrypoint::{Limits, Scale, Timeouts},
+    function::Burst,
+};
 
 use crate::{
     engine::{Settings, Takeover},
@@ -124,12 +127,14 @@ impl Entrypoints {
 /// What the engine needs of a manifest.
 pub fn settings(scale: &Scale, limits: &Limits, timeouts: &Timeouts) -> Settings {
     let Scale {
+        burst,
         min,
         max,
         concurrency,
         idle_after,
     } = *scale;
     Settings {
+        burst,
         min,
         max,
         concurrency,
@@ -144,6 +149,7 @@ pub fn settings(scale: &Scale, limits: &Limits, timeouts: &Timeouts) -> Settings
 /// Settings of a revision before a route leads to it: nothing boots, and what is there goes.
 fn unrouted() -> Settings {
     Settings {
+        burst: Burst::PerRequest,
         min: 0,
         max: 1,
         concurrency: 1,

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::{
     function::{
-        EntrypointFields, EntrypointSpec, FunctionSpec, LimitsSpec, PathMatch, ScaleSpec,
+        Burst, EntrypointFields, EntrypointSpec, FunctionSpec, LimitsSpec, PathMatch, ScaleSpec,
         TimeoutsSpec,
     },
     names,
@@ -72,6 +72,8 @@ pub struct Scale {
     pub max: u32,
     /// Invocations at once in one instance; at least 1.
     pub concurrency: u32,
+    /// How many boots a queue is worth.
+    pub burst: Burst,
     /// An instance unused this long goes.
     pub idle_after: Duration,
 }
@@ -268,6 +270,7 @@ fn resolve_scale(own: ScaleSpec, base: ScaleSpec) -> Scale {
         min,
         max,
         concurrency,
+        burst,
         idle_after,
     } = own;
     let count = |own: Option<i32>, base: Option<i32>, default: u32, least: u32| {
@@ -279,6 +282,7 @@ fn resolve_scale(own: ScaleSpec, base: ScaleSpec) -> Scale {
         min: count(min, base.min, 0, 0),
         max: count(max, base.max, 100, 1),
         concurrency: count(concurrency, base.concurrency, 1, 1),
+        burst: burst.or(base.burst).unwrap_or_default(),
         idle_after: idle_after
             .or(base.idle_after)
             .map_or(Duration::from_secs(60), values::Duration::get),

@@ -200,9 +200,24 @@ pub struct ScaleSpec {
     #[schemars(range(min = 1, max = 1000))]
     pub concurrency: Option<i32>,
 
+    /// How many boots a queue is worth. `PerRequest` (the default): one for each waiting request. `Drain`: only for what will not be served
+    /// sooner by the instances that are there or booting; fewer instances for short work, a little more waiting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst: Option<Burst>,
+
     /// An instance unused this long goes. Default 60s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_after: Option<Duration>,
+}
+
+/// How many boots a queue is worth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Burst {
+    /// One for each waiting request: the law that a developer can predict.
+    #[default]
+    PerRequest,
+    /// Only for the part that the present and booting instances cannot finish before a new one would be up.
+    Drain,
 }
 
 /// How much may wait and how large a request may be.

@@ -106,6 +106,7 @@ impl Engine {
         {
             instance.state = State::Serving;
             if !is_adopted {
+                self.boot.note(now - since);
                 self.effects.boots.push(BootReport {
                     instance: Some(id),
                     took: now - since,

@@ -3,7 +3,8 @@
 use tokio::time::Instant;
 
 use super::{
-    Effects, Engine, Instance, InstanceId, Marking, Role, Settings, State, instance::NEVER_AGAIN,
+    Burst, Effects, Engine, Instance, InstanceId, Marking, Role, Settings, State,
+    estimate::missing, instance::NEVER_AGAIN,
 };
 
 /// `clamp(min, ceil(demand / concurrency), max)`: the law that a developer can predict with a pencil.
@@ -104,7 +105,7 @@ impl Engine {
         let wanted = self.wanted();
         // Before asking: where room is short, a spent instance has the place that the next one needs.
         self.weed_out(wanted, now);
-        self.ask(wanted, now);
+        self.ask(wanted.min(self.worth(now)), now);
         let written = self.written();
         if self.writing.is_none() && self.replicas.is_some_and(|replicas| replicas != written) {
             self.writing = Some(written);
@@ -117,6 +118,36 @@ impl Engine {
             self.queue.len() as u64 + u64::from(self.running()),
             &self.settings,
         )
+    }
+
+    /// How many instances the queue is worth besides those that are there: no limit, unless the manifest says `Drain`.
+    fn worth(&self, now: Instant) -> u32 {
+        let Settings {
+            burst: Burst::Drain,
+            min,
+            concurrency,
+            ..
+        } = self.settings
+        else {
+            return u32::MAX;
+        };
+        let up_in = |instance: &Instance| match instance.state {
+            State::Serving => Some(Some(0.0)),
+            State::Booting { since, .. } => Some(self.boot.rest(now - since)),
+            _ => None,
+        };
+        let coming = self.asked.iter().map(|asked| self.boot.rest(now - *asked));
+        let instances = self.instances.values().filter_map(up_in).chain(coming);
+        let missing = missing(
+            self.queue.len(),
+            concurrency,
+            self.boot,
+            self.service,
+            instances,
+        );
+        missing.map_or(u32::MAX, |missing| {
+            self.usable().saturating_add(missing).max(min)
+        })
     }
 
     /// Boots in flight.

@@ -2,12 +2,14 @@
 
 use super::*;
 
+mod bursts;
 mod invariants;
 
 const CRASH: &str = "CrashLoopBackOff";
 
 fn settings() -> Settings {
     Settings {
+        burst: Burst::PerRequest,
         min: 0,
         max: 100,
         concurrency: 1,

@@ -82,8 +82,13 @@ impl Slot {
         };
         self.instance.leave();
         entrypoint.meter.used(self.started.elapsed());
-        let (id, ending) = (self.id, self.ending);
-        entrypoint.input(|shell, now| ((), shell.engine.end(id, ending, now)));
+        let (id, ending, took) = (self.id, self.ending, self.started.elapsed());
+        entrypoint.input(|shell, now| {
+            if ending == Ending::Clean {
+                shell.engine.took(took);
+            }
+            ((), shell.engine.end(id, ending, now))
+        });
     }
 }
 

@@ -18,6 +18,7 @@ fn the_smallest_manifest_gets_the_documented_defaults() {
             min: 0,
             max: 100,
             concurrency: 1,
+            burst: Burst::PerRequest,
             idle_after: Duration::from_secs(60)
         }
     );

@@ -295,8 +295,10 @@ proptest! {
         concurrency in 1u32..4,
         max in 1u32..8,
         min in 0u32..2,
+        is_drain in any::<bool>(),
     ) {
-        let mut world = World::new(Settings { concurrency, max, min, queue: 20, ..settings() });
+        let burst = if is_drain { Burst::Drain } else { Burst::PerRequest };
+        let mut world = World::new(Settings { burst, concurrency, max, min, queue: 20, ..settings() });
         for step in steps {
             world.step(step);
             world.check();

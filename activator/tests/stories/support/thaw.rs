@@ -74,6 +74,7 @@ impl Manifest {
             min: 0,
             max: self.max,
             concurrency: 1,
+            burst: crds::function::Burst::PerRequest,
             idle_after: self.idle_after,
         };
         let limits = Limits {
