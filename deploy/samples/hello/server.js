@@ -9,4 +9,7 @@ server.keepAliveTimeout = 0; // whoever opened a connection closes it: no reques
 
 server.listen(process.env.PORT ?? 8080, () => console.log(`listening on ${server.address().port}`));
 // As process 1 of a container Node.js ignores SIGTERM, and its pod would linger until it is killed.
-process.on('SIGTERM', () => server.close(() => process.exit()));
+process.on('SIGTERM', () => {
+  server.close(() => process.exit());
+  setInterval(() => server.closeIdleConnections(), 50);
+});
