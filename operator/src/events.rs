@@ -1,4 +1,4 @@
-//! What to tell a person: one Event for each thing that changed, none when nothing did. Pure; [`crate::reconcile`] publishes them.
+//! What to tell a person: one Event for each thing that changed, none when nothing did. Pure; [`crate::report`] publishes them.
 
 use crds::{FunctionStatus, conditions::STALLED, status::EntrypointStatus};
 use k8s_openapi::{

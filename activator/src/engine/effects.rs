@@ -39,7 +39,7 @@ pub enum Ending {
     Broken,
 }
 
-/// What the caller does after an input, in this order.
+/// What the caller does after an input. Slots are handed over only after the boots that they waited for are noted.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Effects {
     /// Waiters that got a slot.
