@@ -13,7 +13,6 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
-use tokio::time::Instant;
 
 use crate::{
     engine::Census,
@@ -234,7 +233,6 @@ pub struct Meter {
     over_admissions: Counter,
     pub(crate) request_bytes: Counter,
     pub(crate) response_bytes: Counter,
-    advanced: Mutex<Option<Instant>>,
 }
 
 impl Meter {
@@ -254,7 +252,6 @@ impl Meter {
             over_admissions: all.over_admissions.get_or_create_owned(&labels),
             request_bytes: all.request_bytes.get_or_create_owned(&labels),
             response_bytes: all.response_bytes.get_or_create_owned(&labels),
-            advanced: Mutex::new(None),
             all: all.clone(),
             labels,
         }
@@ -265,18 +262,12 @@ impl Meter {
         self.concurrency.store(concurrency, Ordering::Relaxed);
     }
 
-    /// Adds the time since the last call to what the instances cost.
-    pub(crate) fn advance(&self, now: Instant, census: impl FnOnce() -> Census) {
-        let mut advanced = self
-            .advanced
-            .lock()
-            .expect("nothing panics under this lock");
-        let Some(since) = advanced.replace(now) else {
-            return;
-        };
-        let seconds = now.saturating_duration_since(since).as_secs_f64();
-        for (paid, (_, count)) in self.instance_seconds.iter().zip(states(census())) {
-            paid.inc_by(seconds * f64::from(count));
+    /// Instances of this census were there for so long.
+    pub(crate) fn paid(&self, time: Duration, census: Census) {
+        for (paid, (_, count)) in self.instance_seconds.iter().zip(states(census)) {
+            if count > 0 {
+                paid.inc_by(time.as_secs_f64() * f64::from(count));
+            }
         }
     }
 

@@ -50,6 +50,10 @@ pub struct Effects {
     pub dial: Vec<InstanceId>,
     /// Boots that ended: the instance, how long it took, and the failure if it was one.
     pub boots: Vec<BootReport>,
+    /// Instances to stop from running; answered by [`super::Engine::frozen`].
+    pub freeze: Vec<InstanceId>,
+    /// Instances to let run again; answered by [`super::Engine::thawed`].
+    pub thaw: Vec<InstanceId>,
     /// Pods whose deletion cost must be written before they are scaled away, each lower than the one before and than all earlier ones:
     /// the first may be taken back into use, and then the others must go before it. Answered by [`super::Engine::marked`].
     pub mark: Vec<(InstanceId, Marking)>,

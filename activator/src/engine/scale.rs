@@ -278,3 +278,13 @@ impl Engine {
         self.role == Role::Owner && self.usable() > self.wanted() && self.may_weed_out()
     }
 }
+impl Engine {
+    /// stub
+    pub fn frozen(&mut self, _id: InstanceId, now: Instant) -> Effects {
+        self.settle(now)
+    }
+    /// stub
+    pub fn thawed(&mut self, _id: InstanceId, now: Instant) -> Effects {
+        self.settle(now)
+    }
+}
