@@ -229,7 +229,7 @@ pub struct Meter {
     invocation_seconds: Histogram,
     queue_seconds: Histogram,
     slot_seconds: Seconds,
-    instance_seconds: [Seconds; 4],
+    instance_seconds: [Seconds; 5],
     over_admissions: Counter,
     pub(crate) request_bytes: Counter,
     pub(crate) response_bytes: Counter,
@@ -329,17 +329,19 @@ fn of(key: &Key) -> OfEntrypoint {
     labels(&key.namespace, &key.function, &key.entrypoint)
 }
 
-fn states(census: Census) -> [(&'static str, u32); 4] {
+fn states(census: Census) -> [(&'static str, u32); 5] {
     let Census {
         booting,
         idle,
         busy,
+        frozen,
         draining,
     } = census;
     [
         ("booting", booting),
         ("idle", idle),
         ("busy", busy),
+        ("frozen", frozen),
         ("draining", draining),
     ]
 }
