@@ -82,6 +82,7 @@ pub async fn carry_out(
                 let farthest = Instant::now() + FARTHEST;
                 timers.insert_at(Arc::downgrade(&entrypoint), at.min(farthest));
             }
+            Order::Permit(boots) => entrypoint.permit(boots),
             Order::Freeze(id, instance) => cluster.freeze(&entrypoint, id, &instance),
             Order::Thaw(id, instance) => cluster.thaw(&entrypoint, id, &instance),
             Order::Report(report) => cluster.report(&entrypoint, &report),

@@ -30,7 +30,7 @@ use std::time::Duration;
 use crds::function::Burst;
 use tokio::time::Instant;
 
-pub use effects::{Admission, BootFailure, BootReport, Effects, Ending, Refusal};
+pub use effects::{Admission, BootFailure, BootReport, Claim, Effects, Ending, Refusal};
 pub use instance::{Census, InstanceId, Marking, State};
 pub use queue::WaiterId;
 
@@ -62,6 +62,8 @@ pub struct Settings {
     pub boot_timeout: Option<Duration>,
     /// How long an instance of unknown state may still be running something.
     pub suspect_for: Duration,
+    /// The nodes that it boots on, for the bound of boots in flight.
+    pub pool: u64,
 }
 
 /// Whether this engine hands out the slots of its instances.
@@ -97,6 +99,10 @@ pub struct Engine {
     markings: Marking,
     /// Boots asked for whose pod has not been seen, by the time of asking.
     asked: VecDeque<Instant>,
+    /// Boots that the caller permits now; `None` is any number.
+    permits: Option<u32>,
+    /// Boots that are wanted and not permitted.
+    lacking: u32,
     /// `replicas` as the cluster has it; `None` until it is known.
     replicas: Option<u32>,
     /// The `replicas` whose write is under way.
@@ -125,6 +131,8 @@ impl Engine {
             uses: 0,
             markings: Marking::default(),
             asked: VecDeque::new(),
+            permits: None,
+            lacking: 0,
             replicas: None,
             writing: None,
             serving_since: None,
@@ -133,6 +141,14 @@ impl Engine {
             boot: Estimate::default(),
             service: Estimate::default(),
             effects: Effects::default(),
+        }
+    }
+
+    /// An engine that boots only what [`Engine::permit`] allows.
+    pub fn paced(settings: Settings) -> Self {
+        Self {
+            permits: Some(0),
+            ..Self::new(settings)
         }
     }
 
@@ -266,6 +282,11 @@ impl Engine {
             frozen: count(&[S::Frozen]),
             draining: count(&[S::Suspect, S::Ending, S::Spent]) + count(&S::GOING),
         }
+    }
+
+    /// The nodes that it boots on.
+    pub fn pool(&self) -> u64 {
+        self.settings.pool
     }
 
     /// Whether the instance is still known.

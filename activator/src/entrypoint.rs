@@ -3,6 +3,7 @@
 //! All state is behind one short lock; what an input leads to is carried out after it is released. Nothing is spawned and no clock is
 //! waited for in here: timers and connections are orders too, so that every interleaving can be tried.
 
+mod bounds;
 mod key;
 mod member;
 mod order;
@@ -17,12 +18,14 @@ use std::{
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
+    budget::Seat,
     engine::{
         Admission, BootFailure, Census, Effects, InstanceId, Refusal, Settings, Takeover, WaiterId,
     },
     metrics::Meter,
     sync::Mutex,
 };
+pub use bounds::SharedBudget;
 pub use key::Key;
 pub use order::{Mark, Order, Orders};
 use shell::Shell;
@@ -37,6 +40,8 @@ pub struct Entrypoint {
     /// Counts for the metrics.
     pub(crate) meter: Meter,
     orders: Orders,
+    budget: SharedBudget,
+    seat: Seat,
     state: Mutex<Shell>,
     /// For handing out `Arc`s of itself.
     this: Weak<Self>,
@@ -44,11 +49,19 @@ pub struct Entrypoint {
 
 impl Entrypoint {
     /// An entrypoint with no instances, standing by.
-    pub fn new(key: Key, settings: Settings, orders: Orders, meter: Meter) -> Arc<Self> {
+    pub fn new(
+        key: Key,
+        settings: Settings,
+        orders: Orders,
+        budget: SharedBudget,
+        meter: Meter,
+    ) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
+            seat: budget.join(this.clone(), &key.namespace),
             key,
             meter,
             orders,
+            budget,
             state: Mutex::new(Shell::new(settings)),
             this: this.clone(),
         })
@@ -203,6 +216,14 @@ impl Entrypoint {
     /// The order in which these go is written.
     pub fn marked(&self, marked: &[Mark]) {
         self.input(|shell, now| ((), shell.engine.marked(marked, now)));
+    }
+
+    /// So many boots were granted.
+    pub fn permit(&self, boots: u32) {
+        self.input(|shell, now| {
+            shell.redeemed += boots;
+            ((), shell.engine.permit(boots, now))
+        });
     }
 
     /// A time has come that was asked for with [`Order::Wake`].

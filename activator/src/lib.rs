@@ -5,6 +5,7 @@
 //! - [`routes`]: which entrypoint answers it
 //! - [`entrypoint`]: the shell around one engine
 //! - [`engine`]: admission and scaling, pure
+//! - [`budget`]: what all entrypoints together may have, pure
 //! - [`instance`]: connections to one instance
 //! - [`entrypoints`]: all of them, and whether this replica owns them
 //! - [`cluster`]: where instances live, and who carries out what entrypoints want
@@ -12,6 +13,7 @@
 //! - [`metrics`]: what Prometheus scrapes
 //! - [`settings`] and [`run`]: start and stop
 
+pub mod budget;
 pub mod cluster;
 pub mod engine;
 pub mod entrypoint;

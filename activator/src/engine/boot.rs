@@ -234,10 +234,12 @@ impl Engine {
             _ => None,
         });
         said.unwrap_or_else(|| {
-            let (reason, message) = if self.asked.is_empty() {
+            let (reason, message) = if self.boots() == 0 && self.lacking > 0 {
+                ("NoRoom", "the bound of instances in the cluster, of instances in the namespace, or of boots in flight is reached")
+            } else if self.asked.is_empty() {
                 ("NotListening", "the instance runs but accepts no connection: listen on 0.0.0.0 at the port in $PORT")
             } else {
-                ("NoPod", "Kubernetes has not made a pod for the instance")
+                ("NoPod", "the cluster has not made the instance yet")
             };
             BootFailure { reason: reason.to_owned(), message: message.to_owned() }
         })

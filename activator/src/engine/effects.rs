@@ -88,3 +88,42 @@ pub enum Admission {
     /// No slot and no place in the queue.
     Refuse(Refusal),
 }
+
+/// What an entrypoint has, and what it wants that the caller has not permitted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Claim {
+    /// Instances that are there or asked for.
+    pub instances: u32,
+    /// Boots in flight.
+    pub boots: u32,
+    /// More that are wanted.
+    pub lacking: u32,
+}
+
+impl Effects {
+    /// Adds what followed from a later input of the same moment.
+    pub(crate) fn join(&mut self, later: Self) {
+        let Self {
+            dispatched,
+            refused,
+            dial,
+            boots,
+            freeze,
+            thaw,
+            mark,
+            released,
+            scale,
+            wake,
+        } = later;
+        self.dispatched.extend(dispatched);
+        self.refused.extend(refused);
+        self.dial.extend(dial);
+        self.boots.extend(boots);
+        self.freeze.extend(freeze);
+        self.thaw.extend(thaw);
+        self.mark.extend(mark);
+        self.released.extend(released);
+        self.scale = scale.or(self.scale);
+        self.wake = wake;
+    }
+}

@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::{
-    Burst, Effects, Engine, InstanceId, Marking, Role, Settings, Shelf, State,
+    Burst, Claim, Effects, Engine, InstanceId, Marking, Role, Settings, Shelf, State,
     estimate::{UpIn, missing},
     instance::NEVER_AGAIN,
 };
@@ -48,6 +48,23 @@ impl Engine {
             });
         }
         self.settle(now)
+    }
+
+    /// So many boots are permitted; what is not used now is given up.
+    pub fn permit(&mut self, boots: u32, now: Instant) -> Effects {
+        self.permits = Some(boots);
+        let effects = self.settle(now);
+        self.permits = Some(0);
+        effects
+    }
+
+    /// What counts against the bounds that entrypoints share.
+    pub fn claim(&self) -> Claim {
+        Claim {
+            instances: self.written(),
+            boots: self.boots(),
+            lacking: self.lacking,
+        }
     }
 
     /// A pod is being deleted or is gone.
@@ -97,7 +114,7 @@ impl Engine {
     }
 
     /// Boots in flight.
-    fn boots(&self) -> u32 {
+    pub(super) fn boots(&self) -> u32 {
         self.fleet.count(&[Shelf::Booting]) + self.unseen()
     }
 
@@ -151,6 +168,7 @@ impl Engine {
     /// Asks for what is missing. Waits for a lowering to be written and its instances to be gone, since a ReplicaSet acts on the sum
     /// alone.
     fn ask(&mut self, wanted: u32, now: Instant) {
+        self.lacking = 0;
         // Nothing is booted beside what can still be taken back.
         while self.usable() < wanted
             && let Some(id) = self.fleet.last(Shelf::Marking)
@@ -164,7 +182,10 @@ impl Engine {
         if lowering || going || self.failures.retry_at(now).is_some() {
             return;
         }
-        for _ in self.usable()..wanted {
+        let missing = wanted.saturating_sub(self.usable());
+        let permitted = self.permits.map_or(missing, |permits| missing.min(permits));
+        self.lacking = missing - permitted;
+        for _ in 0..permitted {
             self.asked.push_back(now);
         }
     }

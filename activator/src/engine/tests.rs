@@ -19,6 +19,7 @@ fn settings() -> Settings {
         queue_timeout: Some(Duration::from_secs(30)),
         boot_timeout: Some(Duration::from_secs(60)),
         suspect_for: Duration::from_secs(300),
+        pool: 0,
     }
 }
 

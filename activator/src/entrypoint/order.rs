@@ -30,6 +30,8 @@ pub enum Order {
     Release(String),
     /// A boot ended.
     Report(BootReport),
+    /// Call [`Entrypoint::permit`] with this.
+    Permit(u32),
     /// Call [`Entrypoint::tick`] then.
     Wake(Instant),
 }

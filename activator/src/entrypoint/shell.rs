@@ -4,9 +4,9 @@ use std::{collections::HashMap, sync::Arc};
 
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{Entrypoint, Order, Slot, member::Member, slot::Answer};
+use super::{Entrypoint, Order, Slot, bounds::pass_on, member::Member, slot::Answer};
 use crate::{
-    engine::{BootReport, Effects, Ending, Engine, InstanceId, Refusal, Settings, WaiterId},
+    engine::{BootReport, Claim, Effects, Ending, Engine, InstanceId, Refusal, Settings, WaiterId},
     sync::MutexGuard,
 };
 
@@ -21,6 +21,9 @@ pub(super) struct Shell {
     last_id: u64,
     /// The next timer.
     pub(super) wake: Option<Instant>,
+    /// What the budget was told last, and grants of which it has not been told that they are used.
+    pub(super) claimed: Claim,
+    pub(super) redeemed: u32,
     /// Until when the instances are paid for.
     paid_until: Option<Instant>,
 }
@@ -28,12 +31,14 @@ pub(super) struct Shell {
 impl Shell {
     pub(super) fn new(settings: Settings) -> Self {
         Self {
-            engine: Engine::new(settings),
+            engine: Engine::paced(settings),
             waiters: HashMap::new(),
             members: HashMap::new(),
             by_uid: HashMap::new(),
             last_id: 0,
             wake: None,
+            claimed: Claim::default(),
+            redeemed: 0,
             paid_until: None,
         }
     }
@@ -100,11 +105,13 @@ impl Entrypoint {
         // Under the lock, so that the engine's time never goes back.
         let now = Instant::now();
         self.pay(&mut shell, now);
-        let (output, effects) = input(&mut shell, now);
+        let (output, mut effects) = input(&mut shell, now);
+        let grants = self.claim(&mut shell, &mut effects, now);
         let (answers, orders) = self.follow(&mut shell, effects, now);
         drop(shell);
         answers.into_iter().for_each(Answer::deliver);
         orders.into_iter().for_each(|order| self.order(order));
+        pass_on(grants);
         output
     }
 

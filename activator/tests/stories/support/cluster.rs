@@ -15,6 +15,7 @@ use std::{
 };
 
 use activator::{
+    budget::Caps,
     cluster::carry_out,
     engine::{BootFailure, BootReport, InstanceId},
     entrypoint::{Entrypoint, Key, Mark},
@@ -95,7 +96,7 @@ impl Cluster {
         metrics: Arc<Metrics>,
     ) -> Arc<Entrypoints> {
         let (orders, ordered) = mpsc::unbounded_channel();
-        let entrypoints = Arc::new(Entrypoints::new(metrics, orders));
+        let entrypoints = Arc::new(Entrypoints::new(metrics, orders, Caps::default()));
         let view = View {
             identity: identity.to_owned(),
             pods: self.follow(identity, &entrypoints),
