@@ -239,6 +239,7 @@ impl Engine {
     pub fn leave(&mut self, now: Instant) -> (Vec<InstanceId>, Effects) {
         self.role = Role::Leaving;
         self.asked.clear();
+        self.lacking = 0;
         let waiting = !self.queue.is_empty();
         let is_kept = |instance: &Instance| match instance.state {
             State::Serving => instance.running > 0 || waiting,

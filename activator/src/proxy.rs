@@ -108,7 +108,7 @@ async fn invoke(
             .headers
             .insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    let (body, upload) = RequestBody::new(body, limit, entrypoint.meter.request_bytes.clone());
+    let (body, upload) = RequestBody::new(body, limit, entrypoint.meter.request_bytes());
 
     let arrived = Instant::now();
     let slot = entrypoint.admit().await.map_err(Failure::Refused)?;
@@ -149,7 +149,7 @@ async fn invoke(
     head.headers.insert(head::REQUEST_ID, id.clone());
     head.version = Version::HTTP_11;
     timing.write(&mut head.headers);
-    let bytes = entrypoint.meter.response_bytes.clone();
+    let bytes = entrypoint.meter.response_bytes();
     Ok(Response::from_parts(
         head,
         AnswerBody::new(held, clocks, bytes),
