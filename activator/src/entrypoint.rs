@@ -199,6 +199,7 @@ impl Entrypoint {
                 return ((), Effects::default());
             };
             shell.members.remove(&id);
+            shell.shrink();
             ((), shell.engine.gone(id, now))
         });
     }

@@ -66,6 +66,15 @@ impl Shell {
         self.engine.cancel(waiter, now)
     }
 
+    /// An entrypoint at zero keeps no memory for instances and waiters.
+    pub(super) fn shrink(&mut self) {
+        if self.members.is_empty() {
+            self.members.shrink_to_fit();
+            self.by_uid.shrink_to_fit();
+            self.waiters.shrink_to_fit();
+        }
+    }
+
     /// Name of an instance in the cluster.
     pub(super) fn name(&self, id: &InstanceId) -> Option<String> {
         Some(self.members.get(id)?.instance.name.clone())
