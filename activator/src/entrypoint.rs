@@ -286,3 +286,6 @@ enum Admitted {
     Now(Result<Slot, Refusal>),
     Later(WaiterId, oneshot::Receiver<Result<Slot, Refusal>>),
 }
+
+#[cfg(all(test, feature = "shuttle"))]
+mod interleavings;

@@ -1,10 +1,6 @@
 //! All entrypoint revisions that this replica knows, and whether it owns them.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crds::{
     entrypoint::{Limits, Scale, Timeouts},
@@ -16,6 +12,7 @@ use crate::{
     engine::{Settings, Takeover},
     entrypoint::{Entrypoint, Key, Orders, SharedBudget},
     metrics::{Meter, Metrics},
+    sync::{Mutex, MutexGuard},
 };
 
 /// How long an instance of unknown state is left alone if its invocations have no `timeouts.duration`.
@@ -50,7 +47,7 @@ impl Entrypoints {
             metrics,
             orders,
             budget: SharedBudget::new(caps),
-            state: Mutex::default(),
+            state: Mutex::new(State::default()),
         }
     }
 
