@@ -12,8 +12,9 @@ use crds::{
 };
 
 use crate::{
+    budget::Caps,
     engine::{Settings, Takeover},
-    entrypoint::{Entrypoint, Key, Orders},
+    entrypoint::{Entrypoint, Key, Orders, SharedBudget},
     metrics::{Meter, Metrics},
 };
 
@@ -30,6 +31,7 @@ const ADOPTED_WITHIN: Duration = Duration::from_secs(60);
 pub struct Entrypoints {
     metrics: Arc<Metrics>,
     orders: Orders,
+    budget: SharedBudget,
     state: Mutex<State>,
 }
 
@@ -43,10 +45,11 @@ struct State {
 
 impl Entrypoints {
     /// None yet, and not the owner.
-    pub fn new(metrics: Arc<Metrics>, orders: Orders) -> Self {
+    pub fn new(metrics: Arc<Metrics>, orders: Orders, caps: Caps) -> Self {
         Self {
             metrics,
             orders,
+            budget: SharedBudget::new(caps),
             state: Mutex::default(),
         }
     }
@@ -58,7 +61,13 @@ impl Entrypoints {
             return known.clone();
         }
         let meter = Meter::new(&self.metrics, key, 1);
-        let new = Entrypoint::new(key.clone(), unrouted(), self.orders.clone(), meter);
+        let new = Entrypoint::new(
+            key.clone(),
+            unrouted(),
+            self.orders.clone(),
+            self.budget.clone(),
+            meter,
+        );
         state.all.insert(key.clone(), new.clone());
         let takeover = state.takeover;
         drop(state);
@@ -139,10 +148,12 @@ pub fn settings(scale: &Scale, limits: &Limits, timeouts: &Timeouts) -> Settings
         max,
         concurrency,
         idle_after,
+        freeze_after: None,
         queue: limits.queue,
         queue_timeout: timeouts.queue,
         boot_timeout: timeouts.boot,
         suspect_for: timeouts.duration.unwrap_or(SUSPECT_FOR),
+        pool: 0,
     }
 }
 
@@ -154,9 +165,11 @@ fn unrouted() -> Settings {
         max: 1,
         concurrency: 1,
         idle_after: Duration::ZERO,
+        freeze_after: None,
         queue: 0,
         queue_timeout: None,
         boot_timeout: Some(ADOPTED_WITHIN),
         suspect_for: ADOPTED_AFTER,
+        pool: 0,
     }
 }

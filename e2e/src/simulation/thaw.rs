@@ -1,6 +1,7 @@
 //! Thaw's own engine, as the activator runs it. The only file here that talks to it.
 //!
-//! One owner, defaults of the manifest (`idleAfter` 60 s), except that no limit refuses anybody: every request has to be served.
+//! One owner with the defaults of the manifest (`idleAfter` 60 s), except that no limit refuses anybody, since every request has to be
+//! served. The bounds that all entrypoints share are off, as they are by default.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -35,10 +36,12 @@ impl Thaw {
             concurrency: 1,
             burst,
             idle_after: Duration::from_secs(60),
+            freeze_after: None,
             queue: usize::MAX,
             queue_timeout: None,
             boot_timeout: None,
             suspect_for: Duration::from_secs(300),
+            pool: 0,
         });
         // At zero without demand neither asks for anything.
         drop((
@@ -72,6 +75,9 @@ impl Thaw {
             // A boot needs no dialling here, and its report goes to metrics.
             dial: _,
             boots: _,
+            // A frozen instance is paid and serves as one that is not; nothing freezes here.
+            freeze: _,
+            thaw: _,
             mark,
             released: _,
             scale,

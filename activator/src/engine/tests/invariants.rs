@@ -44,7 +44,7 @@ struct World {
     settings: Settings,
     now: Instant,
     /// Pods by deletion cost (lower goes first), and whether they are ready.
-    pods: BTreeMap<InstanceId, (i64, bool)>,
+    pods: std::collections::BTreeMap<InstanceId, (i64, bool)>,
     replicas: u32,
     asked_replicas: Option<u32>,
     unmarked: Vec<(InstanceId, Marking)>,
@@ -62,7 +62,7 @@ impl World {
             engine,
             settings,
             now,
-            pods: BTreeMap::new(),
+            pods: std::collections::BTreeMap::new(),
             replicas: 0,
             // `owner` took note of what a minimum makes the engine ask for.
             asked_replicas: (settings.min > 0).then_some(settings.min),
@@ -100,7 +100,7 @@ impl World {
     fn step(&mut self, step: Step) {
         let now = self.now;
         let pick = |which: usize, n: usize| (n > 0).then(|| which % n);
-        let nth = |which: usize, pods: &BTreeMap<InstanceId, (i64, bool)>| {
+        let nth = |which: usize, pods: &std::collections::BTreeMap<InstanceId, (i64, bool)>| {
             pick(which, pods.len()).map(|n| *pods.keys().nth(n).unwrap())
         };
         let effects = match step {
@@ -164,8 +164,8 @@ impl World {
                 // Assumed: a pod made during a lowering is deleted before it is ready, some 200 ms later.
                 if self
                     .engine
-                    .instances
-                    .get(&id)
+                    .fleet
+                    .get(id)
                     .is_some_and(|instance| instance.state == State::Retiring)
                 {
                     return;
