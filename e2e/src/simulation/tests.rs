@@ -55,7 +55,7 @@ fn n_at_once_from_zero_boot_exactly_n_with_per_request() {
 
 #[test]
 fn drain_boots_far_fewer_for_short_work_and_waits_hardly_longer() {
-    for seed in 1..=3 {
+    for seed in 1..=5 {
         let burst = patterns::burst(1000, ms(5), seed);
         let (each, few) = (PER_REQUEST.play(&burst), DRAIN.play(&burst));
         assert_eq!(each.boots, 1000);
