@@ -154,10 +154,13 @@ impl Inside {
 
 fn client(entrypoint: &Arc<Entrypoint>, use_: Use, inside: &Arc<Inside>) {
     if let Use::Leave = use_ {
-        if let Some(Ok(mut slot)) = entrypoint.admit().now_or_never() {
+        let mut admission = Box::pin(entrypoint.admit());
+        if let Some(Ok(mut slot)) = (&mut admission).now_or_never() {
             inside.visit(slot.id);
             slot.finish();
         }
+        // Meanwhile a slot may come.
+        thread::yield_now();
         return;
     }
     let mut slot = match block_on(entrypoint.admit()) {
