@@ -18,22 +18,25 @@
 mod boot;
 mod effects;
 mod estimate;
+mod fleet;
+mod freeze;
 mod instance;
 mod queue;
 mod scale;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crds::function::Burst;
 use tokio::time::Instant;
 
-pub use effects::{Admission, BootFailure, BootReport, Effects, Ending, Refusal};
+pub use effects::{Admission, BootFailure, BootReport, Claim, Effects, Ending, Refusal};
 pub use instance::{Census, InstanceId, Marking, State};
 pub use queue::WaiterId;
 
 use estimate::Estimate;
-use instance::Instance;
+use fleet::{Fleet, Shelf};
+use instance::{Activity, Instance};
 use queue::Queue;
 
 /// What the manifest says about admission and scaling.
@@ -49,6 +52,8 @@ pub struct Settings {
     pub burst: Burst,
     /// An instance unused this long goes.
     pub idle_after: Duration,
+    /// An instance unused this long is frozen; `None` where nothing freezes.
+    pub freeze_after: Option<Duration>,
     /// Invocations that may wait.
     pub queue: usize,
     /// Longest wait while some instance serves.
@@ -57,6 +62,8 @@ pub struct Settings {
     pub boot_timeout: Option<Duration>,
     /// How long an instance of unknown state may still be running something.
     pub suspect_for: Duration,
+    /// The nodes that it boots on, for the bound of boots in flight.
+    pub pool: u64,
 }
 
 /// Whether this engine hands out the slots of its instances.
@@ -85,15 +92,17 @@ pub struct Engine {
     settings: Settings,
     role: Role,
     queue: Queue,
-    instances: BTreeMap<InstanceId, Instance>,
-    /// Instances with a free slot by the time of their last use, oldest first.
-    free: BTreeSet<(u64, InstanceId)>,
-    /// Counts uses, for the order of `free`.
+    fleet: Fleet,
+    /// Counts uses, for the order of reuse.
     uses: u64,
     /// Counts markings, for the order of deletion costs.
     markings: Marking,
     /// Boots asked for whose pod has not been seen, by the time of asking.
     asked: VecDeque<Instant>,
+    /// Boots that the caller permits now; `None` is any number.
+    permits: Option<u32>,
+    /// Boots that are wanted and not permitted.
+    lacking: u32,
     /// `replicas` as the cluster has it; `None` until it is known.
     replicas: Option<u32>,
     /// The `replicas` whose write is under way.
@@ -118,11 +127,12 @@ impl Engine {
             settings,
             role: Role::Standby,
             queue: Queue::default(),
-            instances: BTreeMap::new(),
-            free: BTreeSet::new(),
+            fleet: Fleet::new(settings.concurrency),
             uses: 0,
             markings: Marking::default(),
             asked: VecDeque::new(),
+            permits: None,
+            lacking: 0,
             replicas: None,
             writing: None,
             serving_since: None,
@@ -134,13 +144,20 @@ impl Engine {
         }
     }
 
+    /// An engine that boots only what [`Engine::permit`] allows.
+    pub fn paced(settings: Settings) -> Self {
+        Self {
+            permits: Some(0),
+            ..Self::new(settings)
+        }
+    }
+
     /// Takes the manifest's word; nothing restarts.
     pub fn configure(&mut self, settings: Settings, now: Instant) -> Effects {
-        let refill = settings.concurrency != self.settings.concurrency;
-        self.settings = settings;
-        if refill {
-            self.refill_free();
+        if settings.concurrency != self.settings.concurrency {
+            self.fleet.set_concurrency(settings.concurrency);
         }
+        self.settings = settings;
         self.settle(now)
     }
 
@@ -210,8 +227,7 @@ impl Engine {
             self.role = Role::Owner;
         }
         if self.role == Role::Owner {
-            let unknown: Vec<_> = self.ids_in(|state| *state == State::Unowned).collect();
-            for id in unknown {
+            while let Some((_, id)) = self.fleet.first(Shelf::Unowned) {
                 self.adopt(id, takeover, now);
             }
         }
@@ -223,15 +239,21 @@ impl Engine {
     pub fn leave(&mut self, now: Instant) -> (Vec<InstanceId>, Effects) {
         self.role = Role::Leaving;
         self.asked.clear();
+        self.lacking = 0;
         let waiting = !self.queue.is_empty();
-        self.instances.retain(|_, instance| match instance.state {
+        let is_kept = |instance: &Instance| match instance.state {
             State::Serving => instance.running > 0 || waiting,
             State::Booting { .. } => waiting,
             State::Spent | State::Suspect { .. } => true,
             _ => instance.running > 0,
-        });
-        let kept: Vec<_> = self.instances.keys().copied().collect();
-        self.free.retain(|(_, id)| kept.contains(id));
+        };
+        let (kept, left): (Vec<_>, Vec<_>) = self
+            .fleet
+            .iter()
+            .partition(|(_, instance)| is_kept(instance));
+        let kept = kept.into_iter().map(|(id, _)| id).collect();
+        let left: Vec<_> = left.into_iter().map(|(id, _)| id).collect();
+        left.into_iter().for_each(|id| self.let_go(id));
         (kept, self.settle(now))
     }
 
@@ -247,27 +269,30 @@ impl Engine {
 
     /// Invocations that run.
     pub fn running(&self) -> u32 {
-        self.instances
-            .values()
-            .map(|instance| instance.running)
-            .sum()
+        self.fleet.running()
     }
 
     /// Instances by state.
     pub fn census(&self) -> Census {
-        let unseen = u32::try_from(self.asked.len()).unwrap_or(u32::MAX);
-        self.instances.values().fold(
-            Census {
-                booting: unseen,
-                ..Census::default()
-            },
-            Census::with,
-        )
+        use Shelf as S;
+        let count = |shelves: &[Shelf]| self.fleet.count(shelves);
+        Census {
+            booting: count(&[S::Booting]) + self.unseen(),
+            idle: count(&[S::Fresh, S::Idle, S::Thawing]),
+            busy: count(&[S::Roomy, S::Full]),
+            frozen: count(&[S::Frozen]),
+            draining: count(&[S::Suspect, S::Ending, S::Spent]) + count(&S::GOING),
+        }
+    }
+
+    /// The nodes that it boots on.
+    pub fn pool(&self) -> u64 {
+        self.settings.pool
     }
 
     /// Whether the instance is still known.
     pub fn knows(&self, instance: InstanceId) -> bool {
-        self.instances.contains_key(&instance)
+        self.fleet.get(instance).is_some()
     }
 
     /// Gives slots to waiters, refuses those whose time is over, and asks the cluster for what is missing. Every input ends here.
@@ -278,9 +303,11 @@ impl Engine {
         self.expire_waiters(now);
         match self.role {
             Role::Owner => self.scale(now),
-            Role::Leaving => self.let_go(),
+            Role::Leaving => self.clear_out(),
             Role::Standby => {}
         }
+        self.thaw();
+        self.freeze(now);
         self.effects.wake = self.next_wake(now);
         std::mem::take(&mut self.effects)
     }
@@ -300,56 +327,34 @@ impl Engine {
         if self.role == Role::Standby {
             return None;
         }
-        self.reclaim();
-        let (use_, id) = *self.free.last()?;
-        let instance = self
-            .instances
-            .get_mut(&id)
-            .expect("free instances are known");
-        instance.running += 1;
-        if instance.running >= self.settings.concurrency {
-            self.free.remove(&(use_, id));
-        }
+        let id = self.fleet.free().or_else(|| self.reclaim())?;
+        self.fleet.change(id, |instance| instance.running += 1);
         Some(id)
     }
 
     /// Gives one slot back.
     fn release(&mut self, id: InstanceId, ending: Ending, now: Instant) {
-        let Some(instance) = self.instances.get_mut(&id) else {
-            return;
-        };
-        instance.running = instance.running.saturating_sub(1);
-        if ending == Ending::Broken {
-            self.spend(id);
-        } else if instance.state == State::Serving {
-            self.set_free(id, now);
-        }
-    }
-
-    fn set_free(&mut self, id: InstanceId, now: Instant) {
-        let instance = self
-            .instances
-            .get_mut(&id)
-            .expect("the caller looked it up");
-        self.free.remove(&(instance.last_use, id));
         self.uses += 1;
-        instance.last_use = self.uses;
-        instance.used_at = now;
-        if instance.running < self.settings.concurrency {
-            self.free.insert((instance.last_use, id));
-        }
+        let uses = self.uses;
+        self.fleet.change(id, |instance| {
+            instance.running = instance.running.saturating_sub(1);
+            if ending == Ending::Broken {
+                instance.state = State::Spent;
+            } else if instance.state == State::Serving {
+                (instance.last_use, instance.used_at) = (uses, now);
+                instance.activity = Activity::Awake;
+            }
+        });
     }
 
     /// Takes an instance out of rotation for good; it is scaled away when it runs nothing.
     fn spend(&mut self, id: InstanceId) {
-        if let Some(instance) = self.instances.get_mut(&id) {
-            instance.state = State::Spent;
-            self.free.remove(&(instance.last_use, id));
-        }
+        self.fleet
+            .change(id, |instance| instance.state = State::Spent);
     }
 
     /// A leaving owner gives up what it does not need.
-    fn let_go(&mut self) {
+    fn clear_out(&mut self) {
         if self.usable() == 0 {
             let refused = self
                 .queue
@@ -360,44 +365,30 @@ impl Engine {
         if !self.queue.is_empty() {
             return;
         }
-        let is_known = |state: &State| matches!(state, State::Serving | State::Booting { .. });
-        let idle = self
-            .instances
-            .iter()
-            .filter(|(_, i)| i.running == 0 && is_known(&i.state));
-        for id in idle.map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.forget(id);
-            self.effects.released.push(id);
+        for shelf in Shelf::UNUSED
+            .into_iter()
+            .chain([Shelf::Booting, Shelf::Thawing])
+        {
+            while let Some((_, id)) = self.fleet.first(shelf) {
+                self.let_go(id);
+                self.effects.released.push(id);
+            }
         }
     }
 
-    /// `concurrency` changed: which instances have a free slot?
-    fn refill_free(&mut self) {
-        let concurrency = self.settings.concurrency;
-        let has_slot = |i: &Instance| i.state == State::Serving && i.running < concurrency;
-        let free = self.instances.iter().filter(|(_, i)| has_slot(i));
-        self.free = free.map(|(id, i)| (i.last_use, *id)).collect();
-    }
-
-    fn forget(&mut self, id: InstanceId) -> Option<Instance> {
-        let instance = self.instances.remove(&id)?;
-        self.free.remove(&(instance.last_use, id));
-        Some(instance)
-    }
-
-    fn ids_in(&self, wanted: impl Fn(&State) -> bool) -> impl Iterator<Item = InstanceId> {
-        self.instances
-            .iter()
-            .filter(move |(_, instance)| wanted(&instance.state))
-            .map(|(id, _)| *id)
+    /// Leaves an instance to the next owner, who must find it running.
+    fn let_go(&mut self, id: InstanceId) {
+        if self
+            .fleet
+            .remove(id)
+            .is_some_and(|instance| instance.is_frozen())
+        {
+            self.effects.thaw.push(id);
+        }
     }
 
     fn note_serving(&mut self, now: Instant) {
-        let serves = self
-            .instances
-            .values()
-            .any(|instance| instance.state == State::Serving);
-        if serves {
+        if self.fleet.count(&Shelf::SERVING) > 0 {
             self.serving_since.get_or_insert(now);
         } else if self.serving_since.take().is_some() {
             self.unserved_since = Some(now);
@@ -444,17 +435,19 @@ impl Engine {
         let retry = (!self.queue.is_empty() || self.settings.min > 0)
             .then(|| self.failures.retry_at(now))
             .flatten();
-        let is_weeding = self.is_weeding();
-        let instances = self
-            .instances
-            .values()
-            .filter(|i| is_weeding || i.state != State::Serving);
-        let instances = instances.filter_map(|instance| self.instance_wake(instance));
-        let unseen = self
-            .asked
-            .front()
-            .and_then(|asked| self.boot_deadline(*asked));
-        instances.chain(waiter).chain(retry).chain(unseen).min()
+        let boot = self
+            .first_boot()
+            .and_then(|since| self.boot_deadline(since));
+        let suspect = self.fleet.first(Shelf::Suspect).map(|(until, _)| until);
+        let timers = [
+            waiter,
+            retry,
+            boot,
+            suspect,
+            self.next_freeze(),
+            self.next_weeding(),
+        ];
+        timers.into_iter().flatten().min()
     }
 }
 

@@ -1,10 +1,6 @@
 //! All entrypoint revisions that this replica knows, and whether it owns them.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crds::{
     entrypoint::{Limits, Scale, Timeouts},
@@ -12,9 +8,11 @@ use crds::{
 };
 
 use crate::{
+    budget::Caps,
     engine::{Settings, Takeover},
-    entrypoint::{Entrypoint, Key, Orders},
+    entrypoint::{Entrypoint, Key, Orders, SharedBudget},
     metrics::{Meter, Metrics},
+    sync::{Mutex, MutexGuard},
 };
 
 /// How long an instance of unknown state is left alone if its invocations have no `timeouts.duration`.
@@ -30,6 +28,7 @@ const ADOPTED_WITHIN: Duration = Duration::from_secs(60);
 pub struct Entrypoints {
     metrics: Arc<Metrics>,
     orders: Orders,
+    budget: SharedBudget,
     state: Mutex<State>,
 }
 
@@ -43,11 +42,12 @@ struct State {
 
 impl Entrypoints {
     /// None yet, and not the owner.
-    pub fn new(metrics: Arc<Metrics>, orders: Orders) -> Self {
+    pub fn new(metrics: Arc<Metrics>, orders: Orders, caps: Caps) -> Self {
         Self {
             metrics,
             orders,
-            state: Mutex::default(),
+            budget: SharedBudget::new(caps),
+            state: Mutex::new(State::default()),
         }
     }
 
@@ -58,7 +58,13 @@ impl Entrypoints {
             return known.clone();
         }
         let meter = Meter::new(&self.metrics, key, 1);
-        let new = Entrypoint::new(key.clone(), unrouted(), self.orders.clone(), meter);
+        let new = Entrypoint::new(
+            key.clone(),
+            unrouted(),
+            self.orders.clone(),
+            self.budget.clone(),
+            meter,
+        );
         state.all.insert(key.clone(), new.clone());
         let takeover = state.takeover;
         drop(state);
@@ -139,10 +145,12 @@ pub fn settings(scale: &Scale, limits: &Limits, timeouts: &Timeouts) -> Settings
         max,
         concurrency,
         idle_after,
+        freeze_after: None,
         queue: limits.queue,
         queue_timeout: timeouts.queue,
         boot_timeout: timeouts.boot,
         suspect_for: timeouts.duration.unwrap_or(SUSPECT_FOR),
+        pool: 0,
     }
 }
 
@@ -154,9 +162,11 @@ fn unrouted() -> Settings {
         max: 1,
         concurrency: 1,
         idle_after: Duration::ZERO,
+        freeze_after: None,
         queue: 0,
         queue_timeout: None,
         boot_timeout: Some(ADOPTED_WITHIN),
         suspect_for: ADOPTED_AFTER,
+        pool: 0,
     }
 }

@@ -28,8 +28,6 @@ use crate::proxy::upload::RequestBody;
 const KEPT_FOR: Duration = Duration::from_secs(1);
 /// One attempt to connect. A pod address that nobody answers yet drops the first packet silently.
 const CONNECT: Duration = Duration::from_secs(1);
-/// Waits between refused attempts while an instance boots.
-const RETRY: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(20));
 
 /// One instance of an entrypoint revision.
 #[derive(Debug)]
@@ -102,20 +100,16 @@ impl Instance {
         self.running.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Connects as soon as the instance accepts, for as long as it takes. The connection is kept for the first request.
-    ///
-    /// # Cancel safety
-    /// Dropping the future ends the attempts and leaves nothing behind.
-    pub(crate) async fn boot(&self) {
-        let mut wait = RETRY.0;
-        loop {
-            if let Ok(connection) = self.connect().await {
-                self.keep(connection);
-                return;
-            }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(RETRY.1);
-        }
+    /// Tries to connect; true if the instance accepts. The connection is kept for the first request.
+    pub(crate) async fn try_boot(&self) -> bool {
+        let connected = self.connect().await;
+        connected.map(|connection| self.keep(connection)).is_ok()
+    }
+
+    /// Closes the kept connections.
+    pub(crate) fn drop_connections(&self) {
+        let mut kept = self.kept.lock().expect("nothing panics under this lock");
+        kept.clear();
     }
 
     /// Sends one request, over a kept connection if there is a fresh one. The connection comes back with the answer, to be

@@ -5,21 +5,24 @@
 //! - [`routes`]: which entrypoint answers it
 //! - [`entrypoint`]: the shell around one engine
 //! - [`engine`]: admission and scaling, pure
+//! - [`budget`]: what all entrypoints together may have, pure
 //! - [`instance`]: connections to one instance
 //! - [`entrypoints`]: all of them, and whether this replica owns them
-//! - [`kubernetes`]: what is watched and written
+//! - [`cluster`]: where instances live, and who carries out what entrypoints want
 //! - [`server`] accepts connections
 //! - [`metrics`]: what Prometheus scrapes
 //! - [`settings`] and [`run`]: start and stop
 
+pub mod budget;
+pub mod cluster;
 pub mod engine;
 pub mod entrypoint;
 pub mod entrypoints;
 pub mod instance;
-pub mod kubernetes;
 pub mod metrics;
 pub mod proxy;
 pub mod routes;
 pub mod run;
 pub mod server;
 pub mod settings;
+mod sync;

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -13,7 +13,6 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
-use tokio::time::Instant;
 
 use crate::{
     engine::Census,
@@ -28,10 +27,23 @@ const SECONDS: [f64; 15] = [
 type Seconds = Counter<f64, std::sync::atomic::AtomicU64>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfEntrypoint {
+struct Names {
     namespace: String,
     function: String,
     entrypoint: String,
+}
+
+/// The labels of an entrypoint; every series of it shares them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct OfEntrypoint(Arc<Names>);
+
+impl EncodeLabelSet for OfEntrypoint {
+    fn encode(
+        &self,
+        encoder: &mut prometheus_client::encoding::LabelSetEncoder<'_>,
+    ) -> Result<(), std::fmt::Error> {
+        self.0.encode(encoder)
+    }
 }
 
 /// The labels of an entrypoint and one more.
@@ -221,43 +233,63 @@ impl Metrics {
     }
 }
 
-/// Counts of one entrypoint, looked up once.
+/// Counts of one entrypoint. Their series begin with the first instance: an entrypoint that nobody calls has none.
 #[derive(Debug)]
 pub struct Meter {
     labels: OfEntrypoint,
     concurrency: AtomicU32,
     all: Arc<Metrics>,
+    series: OnceLock<Series>,
+}
+
+/// The series of an entrypoint, looked up once.
+#[derive(Debug)]
+struct Series {
     invocation_seconds: Histogram,
     queue_seconds: Histogram,
     slot_seconds: Seconds,
-    instance_seconds: [Seconds; 4],
+    instance_seconds: [Seconds; 5],
     over_admissions: Counter,
-    pub(crate) request_bytes: Counter,
-    pub(crate) response_bytes: Counter,
-    advanced: Mutex<Option<Instant>>,
+    request_bytes: Counter,
+    response_bytes: Counter,
 }
 
 impl Meter {
     /// The counts of an entrypoint.
     pub fn new(all: &Arc<Metrics>, key: &Key, concurrency: u32) -> Self {
-        let labels = of(key);
+        Self {
+            labels: of(key),
+            concurrency: AtomicU32::new(concurrency),
+            all: all.clone(),
+            series: OnceLock::new(),
+        }
+    }
+
+    fn series(&self) -> &Series {
+        let (all, labels) = (&self.all, &self.labels);
         let paid = |state| {
             all.instance_seconds
                 .get_or_create_owned(&With(labels.clone(), State { state }))
         };
-        Self {
-            concurrency: AtomicU32::new(concurrency),
-            invocation_seconds: all.invocation_seconds.get_or_create_owned(&labels),
-            queue_seconds: all.queue_seconds.get_or_create_owned(&labels),
-            slot_seconds: all.slot_seconds.get_or_create_owned(&labels),
+        self.series.get_or_init(|| Series {
+            invocation_seconds: all.invocation_seconds.get_or_create_owned(labels),
+            queue_seconds: all.queue_seconds.get_or_create_owned(labels),
+            slot_seconds: all.slot_seconds.get_or_create_owned(labels),
             instance_seconds: states(Census::default()).map(|(state, _)| paid(state)),
-            over_admissions: all.over_admissions.get_or_create_owned(&labels),
-            request_bytes: all.request_bytes.get_or_create_owned(&labels),
-            response_bytes: all.response_bytes.get_or_create_owned(&labels),
-            advanced: Mutex::new(None),
-            all: all.clone(),
-            labels,
-        }
+            over_admissions: all.over_admissions.get_or_create_owned(labels),
+            request_bytes: all.request_bytes.get_or_create_owned(labels),
+            response_bytes: all.response_bytes.get_or_create_owned(labels),
+        })
+    }
+
+    /// Bytes of request bodies.
+    pub(crate) fn request_bytes(&self) -> Counter {
+        self.series().request_bytes.clone()
+    }
+
+    /// Bytes of answer bodies.
+    pub(crate) fn response_bytes(&self) -> Counter {
+        self.series().response_bytes.clone()
     }
 
     /// The manifest changed.
@@ -265,36 +297,34 @@ impl Meter {
         self.concurrency.store(concurrency, Ordering::Relaxed);
     }
 
-    /// Adds the time since the last call to what the instances cost.
-    pub(crate) fn advance(&self, now: Instant, census: impl FnOnce() -> Census) {
-        let mut advanced = self
-            .advanced
-            .lock()
-            .expect("nothing panics under this lock");
-        let Some(since) = advanced.replace(now) else {
+    /// Instances of this census were there for so long.
+    pub(crate) fn paid(&self, time: Duration, census: Census) {
+        if census == Census::default() {
             return;
-        };
-        let seconds = now.saturating_duration_since(since).as_secs_f64();
-        for (paid, (_, count)) in self.instance_seconds.iter().zip(states(census())) {
-            paid.inc_by(seconds * f64::from(count));
+        }
+        let paid = self.series().instance_seconds.iter();
+        for (paid, (_, count)) in paid.zip(states(census)) {
+            if count > 0 {
+                paid.inc_by(time.as_secs_f64() * f64::from(count));
+            }
         }
     }
 
     /// An invocation got a slot on an instance that now runs this many.
     pub(crate) fn admitted(&self, running: u32) {
         if running > self.concurrency.load(Ordering::Relaxed) {
-            self.over_admissions.inc();
+            self.series().over_admissions.inc();
         }
     }
 
     /// A slot was used this long.
     pub(crate) fn used(&self, time: Duration) {
-        self.slot_seconds.inc_by(time.as_secs_f64());
-        self.invocation_seconds.observe(time.as_secs_f64());
+        self.series().slot_seconds.inc_by(time.as_secs_f64());
+        self.series().invocation_seconds.observe(time.as_secs_f64());
     }
 
     pub(crate) fn waited(&self, time: Duration) {
-        self.queue_seconds.observe(time.as_secs_f64());
+        self.series().queue_seconds.observe(time.as_secs_f64());
     }
 
     pub(crate) fn answered(&self, boot: &'static str, code: u16) {
@@ -327,28 +357,30 @@ impl Meter {
 }
 
 fn labels(namespace: &str, function: &str, entrypoint: &str) -> OfEntrypoint {
-    OfEntrypoint {
+    OfEntrypoint(Arc::new(Names {
         namespace: namespace.to_owned(),
         function: function.to_owned(),
         entrypoint: entrypoint.to_owned(),
-    }
+    }))
 }
 
 fn of(key: &Key) -> OfEntrypoint {
     labels(&key.namespace, &key.function, &key.entrypoint)
 }
 
-fn states(census: Census) -> [(&'static str, u32); 4] {
+fn states(census: Census) -> [(&'static str, u32); 5] {
     let Census {
         booting,
         idle,
         busy,
+        frozen,
         draining,
     } = census;
     [
         ("booting", booting),
         ("idle", idle),
         ("busy", busy),
+        ("frozen", frozen),
         ("draining", draining),
     ]
 }

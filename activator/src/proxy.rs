@@ -108,7 +108,7 @@ async fn invoke(
             .headers
             .insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    let (body, upload) = RequestBody::new(body, limit, entrypoint.meter.request_bytes.clone());
+    let (body, upload) = RequestBody::new(body, limit, entrypoint.meter.request_bytes());
 
     let arrived = Instant::now();
     let slot = entrypoint.admit().await.map_err(Failure::Refused)?;
@@ -138,6 +138,7 @@ async fn invoke(
     let timing = Timing {
         waited,
         boot: held.slot.boot,
+        thaw: held.slot.thaw,
         exec: started.elapsed(),
     };
     entrypoint
@@ -148,7 +149,7 @@ async fn invoke(
     head.headers.insert(head::REQUEST_ID, id.clone());
     head.version = Version::HTTP_11;
     timing.write(&mut head.headers);
-    let bytes = entrypoint.meter.response_bytes.clone();
+    let bytes = entrypoint.meter.response_bytes();
     Ok(Response::from_parts(
         head,
         AnswerBody::new(held, clocks, bytes),
@@ -164,23 +165,30 @@ async fn again(entrypoint: &Arc<Entrypoint>, slot: Slot) -> Result<Slot, Failure
 struct Timing {
     waited: std::time::Duration,
     boot: Option<std::time::Duration>,
+    thaw: Option<std::time::Duration>,
     exec: std::time::Duration,
 }
 
 impl Timing {
     fn kind(&self) -> &'static str {
-        if self.boot.is_some() { "cold" } else { "hot" }
+        match (self.boot, self.thaw) {
+            (Some(_), _) => "cold",
+            (None, Some(_)) => "thawed",
+            (None, None) => "hot",
+        }
     }
 
     fn write(&self, headers: &mut http::HeaderMap) {
         let ms = |time: std::time::Duration| time.as_secs_f64() * 1000.0;
         // An invocation may have come while the instance was booting already.
         let boot = self.boot.unwrap_or_default().min(self.waited);
-        let queue = self.waited - boot;
+        let thaw = self.thaw.unwrap_or_default().min(self.waited - boot);
+        let queue = self.waited - boot - thaw;
         let value = format!(
-            "queue;dur={:.1}, boot;dur={:.1}, exec;dur={:.1}",
+            "queue;dur={:.1}, boot;dur={:.1}, thaw;dur={:.1}, exec;dur={:.1}",
             ms(queue),
             ms(boot),
+            ms(thaw),
             ms(self.exec)
         );
         headers.insert(head::BOOT, HeaderValue::from_static(self.kind()));

@@ -16,14 +16,17 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    entrypoints::Entrypoints,
-    kubernetes::{
-        orders::Writer,
-        owner::{Held, Owner},
-        pods::catch_up,
-        reports::Reports,
-        watch::World,
+    cluster::{
+        carry_out,
+        kubernetes::{
+            orders::Writer,
+            owner::{Held, Owner},
+            pods::catch_up,
+            reports::Reports,
+            watch::World,
+        },
     },
+    entrypoints::Entrypoints,
     metrics::Metrics,
     proxy::Proxy,
     server::{self, Health},
@@ -54,7 +57,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 
     let metrics = Arc::new(Metrics::default());
     let (orders, ordered) = mpsc::unbounded_channel();
-    let entrypoints = Arc::new(Entrypoints::new(metrics.clone(), orders));
+    let entrypoints = Arc::new(Entrypoints::new(metrics.clone(), orders, settings.caps()));
     let proxy = Arc::new(Proxy {
         routes: Default::default(),
         metrics: metrics.clone(),
@@ -87,7 +90,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     );
     // These run as long as the process.
     tokio::spawn(reporting);
-    tokio::spawn(writer.clone().run(ordered, tasks.clone()));
+    tokio::spawn(carry_out(writer.clone(), ordered, tasks.clone()));
     tokio::spawn(world.follow(client.clone()));
     tokio::spawn(server::admin(
         admin,

@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use crate::{
     function::{
-        Burst, EntrypointFields, EntrypointSpec, FunctionSpec, LimitsSpec, PathMatch, ScaleSpec,
-        TimeoutsSpec,
+        Burst, EntrypointFields, EntrypointSpec, FreezeMode, FreezeSpec, FunctionSpec, LimitsSpec,
+        PathMatch, ScaleSpec, TimeoutsSpec,
     },
     names,
     pod::PodFields,
@@ -34,6 +34,8 @@ pub struct Entrypoint {
     pub template: Template,
     /// How many instances there are.
     pub scale: Scale,
+    /// An instance unused this long is frozen, where something can freeze it; `None` is never.
+    pub freeze_after: Option<Duration>,
     /// How much may wait.
     pub limits: Limits,
     /// How long each wait may last.
@@ -140,6 +142,7 @@ fn read_one(spec: &FunctionSpec, own: &EntrypointSpec) -> Entrypoint {
         port,
         resources,
         scale,
+        freeze,
         limits,
         timeouts,
         pod,
@@ -169,6 +172,7 @@ fn read_one(spec: &FunctionSpec, own: &EntrypointSpec) -> Entrypoint {
             pod: pod.unwrap_or_default().over(base.pod.unwrap_or_default()),
         },
         scale: resolve_scale(scale.unwrap_or_default(), base.scale.unwrap_or_default()),
+        freeze_after: resolve_freeze(freeze.unwrap_or_default(), base.freeze.unwrap_or_default()),
         limits: resolve_limits(limits.unwrap_or_default(), base.limits.unwrap_or_default()),
         timeouts: resolve_timeouts(
             timeouts.unwrap_or_default(),
@@ -286,6 +290,17 @@ fn resolve_scale(own: ScaleSpec, base: ScaleSpec) -> Scale {
         idle_after: idle_after
             .or(base.idle_after)
             .map_or(Duration::from_secs(60), values::Duration::get),
+    }
+}
+
+fn resolve_freeze(own: FreezeSpec, base: FreezeSpec) -> Option<Duration> {
+    let FreezeSpec { mode, after } = own;
+    let after = after
+        .or(base.after)
+        .map_or(Duration::from_millis(100), values::Duration::get);
+    match mode.or(base.mode).unwrap_or_default() {
+        FreezeMode::Auto => Some(after),
+        FreezeMode::Never => None,
     }
 }
 

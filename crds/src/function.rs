@@ -160,6 +160,10 @@ pub struct EntrypointFields {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<ScaleSpec>,
 
+    /// Whether an instance runs between invocations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freeze: Option<FreezeSpec>,
+
     /// How much may wait and how large a request may be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<LimitsSpec>,
@@ -218,6 +222,30 @@ pub enum Burst {
     PerRequest,
     /// Only for the part that the present and booting instances cannot finish before a new one would be up.
     Drain,
+}
+
+/// Whether an instance runs between invocations. Its memory, files and sub-processes are kept either way.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FreezeSpec {
+    /// `Auto` (the default): it does not run between invocations wherever something can freeze it: always in local mode, on Kubernetes
+    /// where a node agent runs. `Never`: it goes on running.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<FreezeMode>,
+
+    /// An instance unused this long is frozen. Default 100ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Duration>,
+}
+
+/// Whether an instance runs between invocations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum FreezeMode {
+    /// Not where something can freeze it.
+    #[default]
+    Auto,
+    /// It does.
+    Never,
 }
 
 /// How much may wait and how large a request may be.

@@ -9,6 +9,9 @@
 //! - [`chronicle`]: everything that pods of a namespace went through
 //! - [`platform`]: Thaw itself: its pods, metrics and Helm release
 //! - [`program`]: running `kubectl`, `helm` and others
+//!
+//! and, without a cluster:
+//! - [`simulation`]: the engine beside Knative's autoscaler, on the same arrivals
 
 pub mod chronicle;
 pub mod ingress;
@@ -16,6 +19,7 @@ pub mod load;
 pub mod namespace;
 pub mod platform;
 pub mod program;
+pub mod simulation;
 pub mod story;
 pub mod wait;
 

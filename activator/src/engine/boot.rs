@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    BootFailure, BootReport, Engine, Instance, InstanceId, Marking, Refusal, Role, State, Takeover,
+    BootFailure, BootReport, Engine, Instance, InstanceId, Refusal, Role, Shelf, State, Takeover,
 };
 
 /// Wait after the first failed boot; doubled after each further one.
@@ -58,17 +58,7 @@ impl Engine {
             } else {
                 State::Unowned
             };
-            self.instances.insert(
-                id,
-                Instance {
-                    state,
-                    running: 0,
-                    last_use: 0,
-                    used_at: now,
-                    marking: Marking::default(),
-                    held,
-                },
-            );
+            self.fleet.insert(id, Instance::new(state, held, now));
             match (self.role, since) {
                 (Role::Owner, Some(since)) => self.boot(id, since, false),
                 // Nobody here asked for it: the ReplicaSet replaced a pod, or a person scaled.
@@ -81,10 +71,13 @@ impl Engine {
 
     /// Another replica began or ended its use of the instance.
     pub fn hold(&mut self, id: InstanceId, held: bool, now: Instant) -> super::Effects {
-        let Some(instance) = self.instances.get_mut(&id) else {
-            return self.settle(now);
-        };
-        if std::mem::replace(&mut instance.held, held) != held && self.role == Role::Owner {
+        let before = self
+            .fleet
+            .change(id, |instance| std::mem::replace(&mut instance.held, held));
+        if self.role == Role::Owner
+            && before == Some(!held)
+            && let Some(instance) = self.fleet.get(id)
+        {
             match (held, &instance.state) {
                 (false, State::Suspect { .. }) => self.boot(id, now, true),
                 // Taken over before this was known: it is the other's as long as it says so.
@@ -99,42 +92,44 @@ impl Engine {
 
     /// The instance accepted a connection.
     pub fn accepted(&mut self, id: InstanceId, now: Instant) -> super::Effects {
-        if let Some(instance) = self.instances.get_mut(&id)
-            && let State::Booting {
-                since, is_adopted, ..
-            } = instance.state
+        if let Some(State::Booting {
+            since, is_adopted, ..
+        }) = self.fleet.get(id).map(|instance| &instance.state)
         {
-            instance.state = State::Serving;
             if !is_adopted {
-                self.boot.note(now - since);
+                let took = now - *since;
+                self.boot.note(took);
                 self.effects.boots.push(BootReport {
                     instance: Some(id),
-                    took: now - since,
+                    took,
                     failure: None,
                     timed_out: false,
                 });
             }
             self.failures = Backoff::default();
-            self.set_free(id, now);
+            self.uses += 1;
+            let uses = self.uses;
+            self.fleet.change(id, |instance| {
+                instance.state = State::Serving;
+                (instance.last_use, instance.used_at) = (uses, now);
+            });
         }
         self.settle(now)
     }
 
     /// Kubernetes says what the instance waits for; not a failure yet.
     pub fn waits_for(&mut self, id: InstanceId, what: BootFailure, now: Instant) -> super::Effects {
-        if let Some(Instance {
-            state: State::Booting { waits_for, .. },
-            ..
-        }) = self.instances.get_mut(&id)
-        {
-            *waits_for = Some(what);
-        }
+        self.fleet.change(id, |instance| {
+            if let State::Booting { waits_for, .. } = &mut instance.state {
+                *waits_for = Some(what);
+            }
+        });
         self.settle(now)
     }
 
     /// The boot of the instance cannot succeed, or the container ended after it had served.
     pub fn broke(&mut self, id: InstanceId, failure: BootFailure, now: Instant) -> super::Effects {
-        match self.instances.get(&id).map(|instance| &instance.state) {
+        match self.fleet.get(id).map(|instance| &instance.state) {
             Some(State::Booting { since, .. }) => {
                 let took = now - *since;
                 self.spend(id);
@@ -156,23 +151,18 @@ impl Engine {
     }
 
     fn boot(&mut self, id: InstanceId, since: Instant, is_adopted: bool) {
-        let instance = self
-            .instances
-            .get_mut(&id)
-            .expect("the caller looked it up");
-        instance.state = State::Booting {
-            since,
-            waits_for: None,
-            is_adopted,
-        };
+        self.fleet.change(id, |instance| {
+            instance.state = State::Booting {
+                since,
+                waits_for: None,
+                is_adopted,
+            }
+        });
         self.effects.dial.push(id);
     }
 
     pub(super) fn adopt(&mut self, id: InstanceId, takeover: Takeover, now: Instant) {
-        let is_held = self
-            .instances
-            .get(&id)
-            .is_some_and(|instance| instance.held);
+        let is_held = self.fleet.get(id).is_some_and(|instance| instance.held);
         if is_held || takeover == Takeover::Lapsed {
             self.suspect(id, now);
         } else {
@@ -181,14 +171,15 @@ impl Engine {
     }
 
     fn suspect(&mut self, id: InstanceId, now: Instant) {
-        let instance = self
-            .instances
-            .get_mut(&id)
-            .expect("the caller looked it up");
-        self.free.remove(&(instance.last_use, id));
-        instance.state = State::Suspect {
-            until: now + self.settings.suspect_for,
-        };
+        let until = now + self.settings.suspect_for;
+        self.fleet
+            .change(id, |instance| instance.state = State::Suspect { until });
+    }
+
+    /// When the oldest boot in flight began, seen or not.
+    pub(super) fn first_boot(&self) -> Option<Instant> {
+        let seen = self.fleet.first(Shelf::Booting).map(|(since, _)| since);
+        seen.into_iter().chain(self.asked.front().copied()).min()
     }
 
     /// When a boot that began then is given up. One without a limit and without a waiter is not kept for ever: nothing is scaled down
@@ -203,39 +194,25 @@ impl Engine {
 
     /// Gives up boots that take longer than `timeouts.boot`, and trusts suspects whose time is over.
     pub(super) fn expire_boots(&mut self, now: Instant) {
-        let due = |state: &State| match state {
-            State::Booting { since, .. } => self
-                .boot_deadline(*since)
-                .is_some_and(|deadline| deadline <= now),
-            State::Suspect { until } => *until <= now,
-            _ => false,
-        };
-        let due: Vec<_> = self.ids_in(due).collect();
-        for id in due {
-            if self
-                .instances
-                .get(&id)
-                .is_some_and(|i| matches!(i.state, State::Suspect { .. }))
-            {
-                self.boot(id, now, true);
-            } else {
-                let failure = self.what_booting_waits_for();
-                let took = self.settings.boot_timeout.unwrap_or(UNWANTED);
-                self.spend(id);
-                self.boot_failed(Some(id), took, failure, true, now);
-            }
+        while let Some((until, id)) = self.fleet.first(Shelf::Suspect)
+            && until <= now
+        {
+            self.boot(id, now, true);
         }
-        if let Some(asked) = self.asked.front().copied()
-            && self
-                .boot_deadline(asked)
-                .is_some_and(|deadline| deadline <= now)
+        while let Some((since, id)) = self.fleet.first(Shelf::Booting)
+            && self.is_overdue(since, now)
         {
             let failure = self.what_booting_waits_for();
-            while self
-                .asked
-                .front()
-                .and_then(|asked| self.boot_deadline(*asked))
-                .is_some_and(|at| at <= now)
+            let took = self.settings.boot_timeout.unwrap_or(UNWANTED);
+            self.spend(id);
+            self.boot_failed(Some(id), took, failure, true, now);
+        }
+        if let Some(asked) = self.asked.front().copied()
+            && self.is_overdue(asked, now)
+        {
+            let failure = self.what_booting_waits_for();
+            while let Some(asked) = self.asked.front()
+                && self.is_overdue(*asked, now)
             {
                 self.asked.pop_front();
             }
@@ -243,23 +220,26 @@ impl Engine {
         }
     }
 
+    fn is_overdue(&self, since: Instant, now: Instant) -> bool {
+        self.boot_deadline(since)
+            .is_some_and(|deadline| deadline <= now)
+    }
+
     /// What the oldest boot waits for, in Kubernetes' words where it has said something.
     pub(super) fn what_booting_waits_for(&self) -> BootFailure {
-        let said = self
-            .instances
-            .values()
-            .find_map(|instance| match &instance.state {
-                State::Booting {
-                    waits_for: Some(waits_for),
-                    ..
-                } => Some(waits_for.clone()),
-                _ => None,
-            });
+        let booting = self.fleet.on(Shelf::Booting);
+        let mut booting = booting.filter_map(|(_, id)| self.fleet.get(id));
+        let said = booting.find_map(|instance| match &instance.state {
+            State::Booting { waits_for, .. } => waits_for.clone(),
+            _ => None,
+        });
         said.unwrap_or_else(|| {
-            let (reason, message) = if self.asked.is_empty() {
+            let (reason, message) = if self.boots() == 0 && self.lacking > 0 {
+                ("NoRoom", "the bound of instances in the cluster, of instances in the namespace, or of boots in flight is reached")
+            } else if self.asked.is_empty() {
                 ("NotListening", "the instance runs but accepts no connection: listen on 0.0.0.0 at the port in $PORT")
             } else {
-                ("NoPod", "Kubernetes has not made a pod for the instance")
+                ("NoPod", "the cluster has not made the instance yet")
             };
             BootFailure { reason: reason.to_owned(), message: message.to_owned() }
         })

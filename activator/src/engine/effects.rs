@@ -50,6 +50,10 @@ pub struct Effects {
     pub dial: Vec<InstanceId>,
     /// Boots that ended: the instance, how long it took, and the failure if it was one.
     pub boots: Vec<BootReport>,
+    /// Instances to stop from running; answered by [`super::Engine::frozen`].
+    pub freeze: Vec<InstanceId>,
+    /// Instances to let run again; answered by [`super::Engine::thawed`].
+    pub thaw: Vec<InstanceId>,
     /// Pods whose deletion cost must be written before they are scaled away, each lower than the one before and than all earlier ones:
     /// the first may be taken back into use, and then the others must go before it. Answered by [`super::Engine::marked`].
     pub mark: Vec<(InstanceId, Marking)>,
@@ -83,4 +87,43 @@ pub enum Admission {
     Wait(WaiterId),
     /// No slot and no place in the queue.
     Refuse(Refusal),
+}
+
+/// What an entrypoint has, and what it wants that the caller has not permitted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Claim {
+    /// Instances that are there or asked for.
+    pub instances: u32,
+    /// Boots in flight.
+    pub boots: u32,
+    /// More that are wanted.
+    pub lacking: u32,
+}
+
+impl Effects {
+    /// Adds what followed from a later input of the same moment.
+    pub(crate) fn join(&mut self, later: Self) {
+        let Self {
+            dispatched,
+            refused,
+            dial,
+            boots,
+            freeze,
+            thaw,
+            mark,
+            released,
+            scale,
+            wake,
+        } = later;
+        self.dispatched.extend(dispatched);
+        self.refused.extend(refused);
+        self.dial.extend(dial);
+        self.boots.extend(boots);
+        self.freeze.extend(freeze);
+        self.thaw.extend(thaw);
+        self.mark.extend(mark);
+        self.released.extend(released);
+        self.scale = scale.or(self.scale);
+        self.wake = wake;
+    }
 }

@@ -1,4 +1,4 @@
-//! One instance as the engine sees it.
+//! One instance as the engine knows it.
 
 use tokio::time::Instant;
 
@@ -39,12 +39,28 @@ pub enum State {
     Retiring,
 }
 
+/// Whether the processes of an instance run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Activity {
+    /// They do, and it has not served yet: its first invocation may find it still warming up, so it is not frozen before.
+    Fresh,
+    /// They do.
+    Awake,
+    /// Until the cluster confirms that they do not.
+    Freezing,
+    /// They do not.
+    Frozen,
+    /// Until the cluster confirms that they do again.
+    Thawing,
+}
+
 /// `last_use` of an instance that serves nothing.
 pub(super) const NEVER_AGAIN: u64 = 0;
 
 #[derive(Debug)]
 pub(super) struct Instance {
     pub(super) state: State,
+    pub(super) activity: Activity,
     /// Invocations that it runs.
     pub(super) running: u32,
     /// Count of uses at its last use, for the order of reuse; [`NEVER_AGAIN`] before the first and after the last.
@@ -58,9 +74,26 @@ pub(super) struct Instance {
 }
 
 impl Instance {
+    pub(super) fn new(state: State, held: bool, now: Instant) -> Self {
+        Self {
+            state,
+            activity: Activity::Fresh,
+            running: 0,
+            last_use: NEVER_AGAIN,
+            used_at: now,
+            marking: Marking::default(),
+            held,
+        }
+    }
+
     /// It never served, or will not again.
     pub(super) fn is_spent(&self) -> bool {
         self.last_use == NEVER_AGAIN
+    }
+
+    /// Its processes do not run, or will not in a moment.
+    pub(super) fn is_frozen(&self) -> bool {
+        matches!(self.activity, Activity::Freezing | Activity::Frozen)
     }
 }
 
@@ -73,22 +106,8 @@ pub struct Census {
     pub idle: u32,
     /// Running an invocation.
     pub busy: u32,
+    /// In rotation and stopped from running.
+    pub frozen: u32,
     /// Out of rotation, not gone yet.
     pub draining: u32,
-}
-
-impl Census {
-    pub(super) fn with(mut self, instance: &Instance) -> Self {
-        let count = match (&instance.state, instance.running) {
-            (State::Unowned, _) => return self,
-            (State::Booting { .. }, _) => &mut self.booting,
-            (State::Serving, 0) => &mut self.idle,
-            (State::Serving, _) => &mut self.busy,
-            (State::Suspect { .. } | State::Spent | State::Marking | State::Retiring, _) => {
-                &mut self.draining
-            }
-        };
-        *count += 1;
-        self
-    }
 }

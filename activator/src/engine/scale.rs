@@ -3,8 +3,9 @@
 use tokio::time::Instant;
 
 use super::{
-    Burst, Effects, Engine, Instance, InstanceId, Marking, Role, Settings, State,
-    estimate::missing, instance::NEVER_AGAIN,
+    Burst, Claim, Effects, Engine, InstanceId, Marking, Role, Settings, Shelf, State,
+    estimate::{UpIn, missing},
+    instance::NEVER_AGAIN,
 };
 
 /// `clamp(min, ceil(demand / concurrency), max)`: the law that a developer can predict with a pencil.
@@ -33,35 +34,49 @@ impl Engine {
 
     /// The deletion costs of these pods are written. A marking that was overtaken by a later one, or by an invocation, says nothing.
     pub fn marked(&mut self, marked: &[(InstanceId, Marking)], now: Instant) -> Effects {
-        let boots = self.boots();
+        // Not while a boot that began meanwhile is in flight: a ReplicaSet would delete that one.
+        let next = if self.boots() > 0 {
+            State::Spent
+        } else {
+            State::Retiring
+        };
         for (id, marking) in marked {
-            let Some(instance) = self.instances.get_mut(id) else {
-                continue;
-            };
-            if instance.state == State::Marking && instance.marking == *marking {
-                // Not while a boot that began meanwhile is in flight: a ReplicaSet would delete that one.
-                instance.state = if boots > 0 {
-                    State::Spent
-                } else {
-                    State::Retiring
-                };
-            }
+            self.fleet.change(*id, |instance| {
+                if instance.state == State::Marking && instance.marking == *marking {
+                    instance.state = next.clone();
+                }
+            });
         }
         self.settle(now)
     }
 
+    /// So many boots are permitted; what is not used now is given up.
+    pub fn permit(&mut self, boots: u32, now: Instant) -> Effects {
+        self.permits = Some(boots);
+        let effects = self.settle(now);
+        self.permits = Some(0);
+        effects
+    }
+
+    /// What counts against the bounds that entrypoints share.
+    pub fn claim(&self) -> Claim {
+        Claim {
+            instances: self.written(),
+            boots: self.boots(),
+            lacking: self.lacking,
+        }
+    }
+
     /// A pod is being deleted or is gone.
     pub fn gone(&mut self, id: InstanceId, now: Instant) -> Effects {
-        let Some(instance) = self.forget(id) else {
+        let Some(instance) = self.fleet.remove(id) else {
             return self.settle(now);
         };
-        let retiring = self
-            .instances
-            .iter()
-            .filter(|(_, i)| i.state == State::Retiring);
+        let retiring = self.fleet.on(Shelf::Retiring);
+        let retiring = retiring.filter_map(|(_, id)| Some((id, self.fleet.get(id)?)));
         let spared = retiring
             .min_by_key(|(_, i)| (i.is_spent(), i.marking))
-            .map(|(id, _)| *id);
+            .map(|(id, _)| id);
         let replaced = match (instance.state, spared) {
             (State::Retiring, _) => false,
             // The ReplicaSet deletes one less then: not the one with the highest cost.
@@ -85,20 +100,22 @@ impl Engine {
 
     /// What `replicas` must be for the cluster to have exactly the instances that this engine counts on or has not let go.
     pub fn written(&self) -> u32 {
-        let kept = self
-            .instances
-            .values()
-            .filter(|instance| instance.state != State::Retiring)
-            .count();
-        u32::try_from(kept + self.asked.len()).unwrap_or(u32::MAX)
+        self.fleet.len() - self.fleet.count(&[Shelf::Retiring]) + self.unseen()
+    }
+
+    /// Boots asked for whose instance has not been seen.
+    pub(super) fn unseen(&self) -> u32 {
+        u32::try_from(self.asked.len()).unwrap_or(u32::MAX)
     }
 
     /// Instances that serve or will: what demand is compared with.
     pub(super) fn usable(&self) -> u32 {
-        let usable = self
-            .ids_in(|state| matches!(state, State::Booting { .. } | State::Serving))
-            .count();
-        u32::try_from(usable + self.asked.len()).unwrap_or(u32::MAX)
+        self.fleet.count(&Shelf::SERVING) + self.boots()
+    }
+
+    /// Boots in flight.
+    pub(super) fn boots(&self) -> u32 {
+        self.fleet.count(&[Shelf::Booting]) + self.unseen()
     }
 
     pub(super) fn scale(&mut self, now: Instant) {
@@ -131,13 +148,11 @@ impl Engine {
         else {
             return u32::MAX;
         };
-        let up_in = |instance: &Instance| match instance.state {
-            State::Serving => Some(Some(0.0)),
-            State::Booting { since, .. } => Some(self.boot.rest(now - since)),
-            _ => None,
-        };
-        let coming = self.asked.iter().map(|asked| self.boot.rest(now - *asked));
-        let instances = self.instances.values().filter_map(up_in).chain(coming);
+        let up = |since: Instant| self.boot.rest(now - since);
+        let serving = self.fleet.count(&Shelf::SERVING) as usize;
+        let booting = self.fleet.on(Shelf::Booting).map(|(since, _)| since);
+        let coming = booting.chain(self.asked.iter().copied()).map(up);
+        let instances = std::iter::repeat_n(Some(UpIn::default()), serving).chain(coming);
         let missing = missing(
             self.queue.len(),
             concurrency,
@@ -150,35 +165,34 @@ impl Engine {
         })
     }
 
-    /// Boots in flight.
-    fn boots(&self) -> usize {
-        self.ids_in(|state| matches!(state, State::Booting { .. }))
-            .count()
-            + self.asked.len()
-    }
-
     /// Asks for what is missing. Waits for a lowering to be written and its instances to be gone, since a ReplicaSet acts on the sum
     /// alone.
     fn ask(&mut self, wanted: u32, now: Instant) {
+        self.lacking = 0;
+        // Nothing is booted beside what can still be taken back.
+        while self.usable() < wanted
+            && let Some(id) = self.fleet.last(Shelf::Marking)
+        {
+            self.put_back(id);
+        }
         let lowering = self
             .writing
             .is_some_and(|replicas| Some(replicas) < self.replicas);
-        let is_going = |i: &Instance| {
-            i.state == State::Retiring || (i.state == State::Marking && i.is_spent())
-        };
-        let going = self.instances.values().any(is_going);
+        let going = self.fleet.count(&[Shelf::SpentMarking, Shelf::Retiring]) > 0;
         if lowering || going || self.failures.retry_at(now).is_some() {
             return;
         }
-        for _ in self.usable()..wanted {
+        let missing = wanted.saturating_sub(self.usable());
+        let permitted = self.permits.map_or(missing, |permits| missing.min(permits));
+        self.lacking = missing - permitted;
+        for _ in 0..permitted {
             self.asked.push_back(now);
         }
     }
 
     /// Whether instances may be taken out now: one lowering at a time, and none while a boot is in flight.
     fn may_weed_out(&self) -> bool {
-        let under_way = |state: &State| matches!(state, State::Marking | State::Retiring);
-        self.boots() == 0 && self.ids_in(under_way).next().is_none()
+        self.boots() == 0 && self.fleet.count(&Shelf::GOING) == 0
     }
 
     /// Takes out of rotation what idled out or is spent.
@@ -187,94 +201,71 @@ impl Engine {
             return;
         }
         let surplus = self.usable().saturating_sub(wanted);
-        let idled_out = |instance: &Instance| {
-            instance.state == State::Serving
-                && instance.running == 0
-                && instance.used_at + self.settings.idle_after <= now
-        };
-        let idle = self
-            .instances
-            .iter()
-            .filter(|(_, i)| idled_out(i))
-            .map(|(id, i)| (i.last_use, *id));
-        let mut idle: Vec<_> = idle.collect();
-        idle.sort_unstable();
-        idle.truncate(surplus as usize);
-        let spent = self
-            .instances
-            .iter()
-            .filter(|(_, i)| i.state == State::Spent && i.running == 0);
-        let going: Vec<_> = idle
-            .into_iter()
-            .rev()
-            .map(|(_, id)| id)
-            .chain(spent.map(|(id, _)| *id))
-            .collect();
+        let mut going = self.idled_out(surplus as usize, now);
+        going.reverse();
+        going.extend(self.fleet.on(Shelf::Spent).map(|(_, id)| id));
         for id in going {
-            let instance = self
-                .instances
-                .get_mut(&id)
-                .expect("taken from the map above");
-            self.free.remove(&(instance.last_use, id));
-            if instance.state == State::Spent {
-                instance.last_use = NEVER_AGAIN;
-            }
             self.markings.0 += 1;
-            instance.marking = self.markings;
-            instance.state = State::Marking;
-            self.effects.mark.push((id, self.markings));
+            let marking = self.markings;
+            self.fleet.change(id, |instance| {
+                if instance.state == State::Spent {
+                    instance.last_use = NEVER_AGAIN;
+                }
+                (instance.state, instance.marking) = (State::Marking, marking);
+            });
+            self.effects.mark.push((id, marking));
         }
+    }
+
+    /// The instances unused for longest, at most so many, among those whose idle window is over.
+    fn idled_out(&self, most: usize, now: Instant) -> Vec<InstanceId> {
+        let is_over = |used_at: &Instant| *used_at + self.settings.idle_after <= now;
+        let on = |shelf| {
+            self.fleet
+                .on(shelf)
+                .take_while(move |(used_at, _)| is_over(used_at))
+                .take(most)
+        };
+        let mut idle: Vec<_> = Shelf::UNUSED.into_iter().flat_map(on).collect();
+        let last_use = |id: InstanceId| self.fleet.get(id).map(|instance| instance.last_use);
+        idle.sort_unstable_by_key(|(_, id)| last_use(*id));
+        idle.truncate(most);
+        idle.into_iter().map(|(_, id)| id).collect()
     }
 
     /// An instance that is out of rotation but not scaled away yet serves again when there is nothing else.
-    pub(super) fn reclaim(&mut self) {
-        if !self.free.is_empty() || self.role != Role::Owner {
-            return;
+    pub(super) fn reclaim(&mut self) -> Option<InstanceId> {
+        let id = self.fleet.last(Shelf::Marking)?;
+        let is_awake = self
+            .fleet
+            .get(id)
+            .is_some_and(|instance| !instance.is_frozen());
+        if self.role != Role::Owner || !is_awake {
+            return None;
         }
-        let marking = self
-            .instances
-            .iter()
-            .filter(|(_, i)| i.state == State::Marking && !i.is_spent());
-        if let Some(id) = marking.max_by_key(|(_, i)| i.last_use).map(|(id, _)| *id) {
-            let instance = self
-                .instances
-                .get_mut(&id)
-                .expect("taken from the map above");
-            instance.state = State::Serving;
-            self.free.insert((instance.last_use, id));
-        }
+        self.put_back(id);
+        Some(id)
     }
 
     /// An instance that was to go stays.
-    fn put_back(&mut self, id: InstanceId) {
-        let concurrency = self.settings.concurrency;
-        let instance = self
-            .instances
-            .get_mut(&id)
-            .expect("the caller looked it up");
-        instance.state = if instance.is_spent() {
-            State::Spent
-        } else {
-            State::Serving
-        };
-        if instance.state == State::Serving && instance.running < concurrency {
-            self.free.insert((instance.last_use, id));
-        }
+    pub(super) fn put_back(&mut self, id: InstanceId) {
+        self.fleet.change(id, |instance| {
+            instance.state = if instance.is_spent() {
+                State::Spent
+            } else {
+                State::Serving
+            };
+        });
     }
 
-    pub(super) fn instance_wake(&self, instance: &Instance) -> Option<Instant> {
-        match instance.state {
-            State::Booting { since, .. } => self.boot_deadline(since),
-            State::Suspect { until } => Some(until),
-            State::Serving if instance.running == 0 => {
-                Some(instance.used_at + self.settings.idle_after)
-            }
-            _ => None,
-        }
-    }
-
-    /// Whether idle instances go when their time comes, so that a timer for it is of use.
-    pub(super) fn is_weeding(&self) -> bool {
-        self.role == Role::Owner && self.usable() > self.wanted() && self.may_weed_out()
+    /// When the next idle instance goes, if one may go.
+    pub(super) fn next_weeding(&self) -> Option<Instant> {
+        let is_weeding =
+            self.role == Role::Owner && self.usable() > self.wanted() && self.may_weed_out();
+        let oldest = |shelf| self.fleet.first(shelf).map(|(used_at, _)| used_at);
+        let oldest = Shelf::UNUSED.into_iter().filter_map(oldest).min();
+        oldest
+            .filter(|_| is_weeding)
+            .map(|used_at| used_at + self.settings.idle_after)
     }
 }

@@ -14,10 +14,12 @@ fn settings() -> Settings {
         max: 100,
         concurrency: 1,
         idle_after: Duration::from_secs(60),
+        freeze_after: None,
         queue: 1000,
         queue_timeout: Some(Duration::from_secs(30)),
         boot_timeout: Some(Duration::from_secs(60)),
         suspect_for: Duration::from_secs(300),
+        pool: 0,
     }
 }
 
@@ -38,7 +40,7 @@ fn going(effects: &Effects) -> Vec<InstanceId> {
 fn mark(engine: &mut Engine, ids: &[InstanceId], now: Instant) -> Effects {
     let marked: Vec<_> = ids
         .iter()
-        .map(|id| (*id, engine.instances[id].marking))
+        .map(|id| (*id, engine.fleet.get(*id).unwrap().marking))
         .collect();
     engine.marked(&marked, now)
 }

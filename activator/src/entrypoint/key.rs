@@ -15,6 +15,13 @@ pub struct Key {
     pub revision: String,
 }
 
+impl Key {
+    /// Name of its Deployment.
+    pub fn deployment(&self) -> String {
+        crds::names::deployment(&self.function, &self.entrypoint, &self.revision)
+    }
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

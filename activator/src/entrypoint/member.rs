@@ -1,34 +1,94 @@
 //! An instance of the entrypoint and how far its boot has come.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{task::AbortHandle, time::Instant};
+use tokio::time::Instant;
 
-use crate::instance::Instance;
+use super::Order;
+use crate::{engine::InstanceId, instance::Instance};
 
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) instance: Arc<Instance>,
     pub(super) stages: Stages,
-    /// The engine asked to connect.
-    pub(super) wanted: bool,
-    pub(super) dialing: Option<AbortHandle>,
+    dial: Dial,
+    /// When its thaw began.
+    thawing_since: Option<Instant>,
+    /// How long its last thaw took and when it was over, until an invocation has used it.
+    pub(super) thaw: Option<(Duration, Instant)>,
+}
+
+/// How far the first connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dial {
+    Unwanted,
+    /// The engine asked for it; the address is not known yet.
+    Wanted,
+    UnderWay,
 }
 
 impl Member {
     pub(super) fn new(name: &str) -> Self {
-        let instance = Arc::new(Instance::new(name.to_owned()));
         let stages = Stages {
             seen: Instant::now(),
             scheduled: None,
             located: None,
         };
         Self {
-            instance,
+            instance: Arc::new(Instance::new(name.to_owned())),
             stages,
-            wanted: false,
-            dialing: None,
+            dial: Dial::Unwanted,
+            thawing_since: None,
+            thaw: None,
         }
+    }
+
+    /// Where it will listen.
+    pub(super) fn locate(&mut self, id: InstanceId, address: SocketAddr) -> Option<Order> {
+        if !self.instance.locate(address) {
+            return None;
+        }
+        self.stages.located = Some(Instant::now());
+        self.begin_dial(id)
+    }
+
+    /// The engine wants it connected.
+    pub(super) fn dial(&mut self, id: InstanceId) -> Option<Order> {
+        if self.dial == Dial::Unwanted {
+            self.dial = Dial::Wanted;
+        }
+        self.begin_dial(id)
+    }
+
+    fn begin_dial(&mut self, id: InstanceId) -> Option<Order> {
+        if self.dial != Dial::Wanted || !self.instance.is_located() {
+            return None;
+        }
+        self.dial = Dial::UnderWay;
+        Some(Order::Dial(id, Arc::downgrade(&self.instance)))
+    }
+
+    /// It is connected.
+    pub(super) fn dialed(&mut self) {
+        self.dial = Dial::Unwanted;
+    }
+
+    /// Its name. Connections do not survive: the timers of the instance fire first when it runs again, and close them.
+    pub(super) fn freeze(&self) -> String {
+        self.instance.drop_connections();
+        self.instance.name.clone()
+    }
+
+    /// Its name.
+    pub(super) fn thaw(&mut self, now: Instant) -> String {
+        self.thawing_since = Some(now);
+        self.instance.name.clone()
+    }
+
+    /// It runs again.
+    pub(super) fn thawed(&mut self, now: Instant) {
+        let since = self.thawing_since.take();
+        self.thaw = since.map(|since| (now - since, now));
     }
 }
 
@@ -54,11 +114,5 @@ impl Stages {
             ("connect", now.saturating_duration_since(located)),
             ("total", took),
         ]
-    }
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        self.dialing.take().inspect(AbortHandle::abort);
     }
 }

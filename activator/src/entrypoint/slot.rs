@@ -40,10 +40,9 @@ impl Drop for Waiting<'_> {
         match self.outcome.try_recv() {
             Ok(Ok(mut unused)) => unused.finish(),
             Ok(Err(_)) => {}
-            Err(_) => self.entrypoint.input(|shell, now| {
-                shell.waiters.remove(&self.waiter);
-                ((), shell.engine.cancel(self.waiter, now))
-            }),
+            Err(_) => self
+                .entrypoint
+                .input(|shell, now| ((), shell.cancel(self.waiter, now))),
         }
     }
 }
@@ -60,6 +59,8 @@ pub struct Slot {
     pub(super) started: Instant,
     /// How long the instance booted, if this is its first invocation.
     pub(crate) boot: Option<Duration>,
+    /// How long it took to thaw for this invocation.
+    pub(crate) thaw: Option<Duration>,
     pub(super) ending: Ending,
 }
 
@@ -81,14 +82,14 @@ impl Slot {
             return;
         };
         self.instance.leave();
-        entrypoint.meter.used(self.started.elapsed());
-        let (id, ending, took) = (self.id, self.ending, self.started.elapsed());
-        entrypoint.input(|shell, now| {
-            if ending == Ending::Clean {
+        let took = entrypoint.input(|shell, now| {
+            let took = now - self.started;
+            if self.ending == Ending::Clean {
                 shell.engine.took(took);
             }
-            ((), shell.engine.end(id, ending, now))
+            (took, shell.engine.end(self.id, self.ending, now))
         });
+        entrypoint.meter.used(took);
     }
 }
 

@@ -29,8 +29,21 @@ fn the_smallest_manifest_gets_the_documented_defaults() {
             request_bytes: 100 << 20
         }
     );
+    assert_eq!(entrypoint.freeze_after, Some(Duration::from_millis(100)));
     assert_eq!(entrypoint.timeouts.queue, Some(Duration::from_secs(30)));
     assert_eq!(entrypoint.timeouts.boot, Some(Duration::from_secs(60)));
+}
+
+#[test]
+fn an_entrypoint_that_must_go_on_running_is_never_frozen() {
+    let entrypoint = only(
+        "{image: a, defaults: {freeze: {mode: Never}}, entrypoints: [{name: web, path: /, freeze: {after: 1s}}]}",
+    );
+    assert_eq!(entrypoint.freeze_after, None);
+    let entrypoint = only(
+        "{image: a, defaults: {freeze: {mode: Never}}, entrypoints: [{name: web, path: /, freeze: {mode: Auto}}]}",
+    );
+    assert_eq!(entrypoint.freeze_after, Some(Duration::from_millis(100)));
 }
 
 #[test]

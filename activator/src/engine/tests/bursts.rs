@@ -75,7 +75,9 @@ impl Play {
                 }
                 for id in self
                     .engine
-                    .ids_in(|state| *state == State::Retiring)
+                    .fleet
+                    .on(fleet::Shelf::Retiring)
+                    .map(|(_, id)| id)
                     .collect::<Vec<_>>()
                 {
                     self.live -= 1;

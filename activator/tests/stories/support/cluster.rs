@@ -15,8 +15,10 @@ use std::{
 };
 
 use activator::{
-    engine::{BootFailure, BootReport},
-    entrypoint::{Entrypoint, Key, Order},
+    budget::Caps,
+    cluster::carry_out,
+    engine::{BootFailure, BootReport, InstanceId},
+    entrypoint::{Entrypoint, Key, Mark},
     entrypoints::Entrypoints,
     metrics::Metrics,
 };
@@ -24,6 +26,8 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::sleep,
 };
+
+use tokio_util::task::TaskTracker;
 
 use super::function::{Journal, Process, Program};
 
@@ -91,8 +95,8 @@ impl Cluster {
         identity: &str,
         metrics: Arc<Metrics>,
     ) -> Arc<Entrypoints> {
-        let (orders, mut ordered) = mpsc::unbounded_channel();
-        let entrypoints = Arc::new(Entrypoints::new(metrics, orders));
+        let (orders, ordered) = mpsc::unbounded_channel();
+        let entrypoints = Arc::new(Entrypoints::new(metrics, orders, Caps::default()));
         let view = View {
             identity: identity.to_owned(),
             pods: self.follow(identity, &entrypoints),
@@ -109,14 +113,11 @@ impl Cluster {
         }
         state.views.push(view);
         drop(state);
-        let (cluster, identity) = (self.clone(), identity.to_owned());
-        tokio::spawn(async move {
-            while let Some((entrypoint, order)) = ordered.recv().await {
-                if cluster.is_attached(&identity) {
-                    tokio::spawn(cluster.clone().carry_out(entrypoint, order));
-                }
-            }
-        });
+        let hands = Hands {
+            cluster: self.clone(),
+            identity: identity.to_owned(),
+        };
+        tokio::spawn(carry_out(hands, ordered, TaskTracker::new()));
         entrypoints
     }
 
@@ -226,35 +227,6 @@ impl Cluster {
         watch
     }
 
-    async fn carry_out(self: Arc<Self>, entrypoint: Arc<Entrypoint>, order: Order) {
-        self.step().await;
-        match order {
-            Order::Scale => {
-                let replicas = entrypoint.replicas();
-                self.scale(&entrypoint.key, replicas as usize);
-                self.step().await;
-                entrypoint.scaled(Some(replicas));
-            }
-            Order::Mark(pods) => {
-                let (ids, names): (Vec<_>, Vec<_>) = pods.into_iter().unzip();
-                for name in names {
-                    let cost = {
-                        let mut state = self.state.lock().unwrap();
-                        state.costs -= 1;
-                        state.costs
-                    };
-                    self.change(&name, |pod| pod.cost = cost);
-                }
-                self.step().await;
-                entrypoint.marked(&ids);
-            }
-            Order::Release(pod) => {
-                self.change(&pod, |pod| pod.held_by = None);
-            }
-            Order::Report(report) => self.state.lock().unwrap().reports.push(report),
-        }
-    }
-
     fn scale(self: &Arc<Self>, key: &Key, replicas: usize) {
         let mut state = self.state.lock().unwrap();
         state.deployments.get_mut(key).unwrap().replicas = replicas;
@@ -354,6 +326,74 @@ impl Cluster {
             0 | 1 => tokio::task::yield_now().await,
             milliseconds => sleep(Duration::from_millis(milliseconds / 2)).await,
         }
+    }
+}
+
+/// What one activator does in the cluster.
+#[derive(Clone, Debug)]
+struct Hands {
+    cluster: Arc<Cluster>,
+    identity: String,
+}
+
+impl Hands {
+    /// An activator that vanished writes nothing more.
+    async fn is_there(&self) -> bool {
+        let is_there = self.cluster.is_attached(&self.identity);
+        self.cluster.step().await;
+        is_there
+    }
+}
+
+impl activator::cluster::Cluster for Hands {
+    async fn scale(&self, entrypoint: &Arc<Entrypoint>) {
+        if !self.is_there().await {
+            return;
+        }
+        let replicas = entrypoint.replicas();
+        self.cluster.scale(&entrypoint.key, replicas as usize);
+        self.cluster.step().await;
+        entrypoint.scaled(Some(replicas));
+    }
+
+    async fn mark(&self, entrypoint: &Arc<Entrypoint>, pods: Vec<(Mark, String)>) {
+        if !self.is_there().await {
+            return;
+        }
+        let (ids, names): (Vec<_>, Vec<_>) = pods.into_iter().unzip();
+        for name in names {
+            let cost = {
+                let mut state = self.cluster.state.lock().unwrap();
+                state.costs -= 1;
+                state.costs
+            };
+            self.cluster.change(&name, |pod| pod.cost = cost);
+        }
+        self.cluster.step().await;
+        entrypoint.marked(&ids);
+    }
+
+    fn freeze(&self, entrypoint: &Arc<Entrypoint>, id: InstanceId, _: &str) {
+        entrypoint.frozen(id);
+    }
+
+    fn thaw(&self, entrypoint: &Arc<Entrypoint>, id: InstanceId, _: &str) {
+        entrypoint.thawed(id);
+    }
+
+    async fn release(&self, _: &Arc<Entrypoint>, pod: String) {
+        if self.is_there().await {
+            self.cluster.change(&pod, |pod| pod.held_by = None);
+        }
+    }
+
+    fn report(&self, _: &Arc<Entrypoint>, report: &BootReport) {
+        self.cluster
+            .state
+            .lock()
+            .unwrap()
+            .reports
+            .push(report.clone());
     }
 }
 

@@ -94,9 +94,14 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(settings: Settings, fault: Option<Fault>, start: Instant) -> Self {
+    pub(super) fn new(plan: &Plan, fault: Option<Fault>, start: Instant) -> Self {
+        let settings = plan.settings;
         let mut core = Self {
-            engine: Engine::new(settings),
+            engine: if plan.is_paced {
+                Engine::paced(settings)
+            } else {
+                Engine::new(settings)
+            },
             fault,
             settings,
             start,

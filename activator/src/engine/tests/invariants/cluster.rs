@@ -1,6 +1,9 @@
 //! A ReplicaSet and its pods.
 
-use std::cmp::Reverse;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, VecDeque},
+};
 
 use super::*;
 
@@ -16,6 +19,8 @@ pub(super) struct Pod {
     pub(super) has_failed: bool,
     /// It accepted one.
     pub(super) is_up: bool,
+    /// Its processes do not run.
+    pub(super) is_frozen: bool,
     /// Another replica says that it uses the instance.
     pub(super) is_held: bool,
     /// Another replica may use it until then.
@@ -28,6 +33,13 @@ impl Pod {
     }
 }
 
+/// What is to become of an instance's processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    Freeze,
+    Thaw,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Cluster {
     pub(super) pods: BTreeMap<InstanceId, Pod>,
@@ -36,6 +48,8 @@ pub(super) struct Cluster {
     pub(super) write: Option<u32>,
     /// Deletion costs to write.
     pub(super) marks: Vec<(InstanceId, Marking)>,
+    /// Freezes and thaws to carry out, in their order.
+    orders: VecDeque<(InstanceId, Order)>,
     made: u64,
     cost: i64,
 }
@@ -68,6 +82,25 @@ impl Cluster {
         }
         let rank = |(id, pod): &(&InstanceId, &Pod)| (pod.is_ready, pod.cost, Reverse(**id));
         self.pods.iter().min_by_key(rank).map(|(id, _)| *id)
+    }
+
+    pub(super) fn order(&mut self, freeze: &[InstanceId], thaw: &[InstanceId]) {
+        let thaws = thaw.iter().map(|id| (*id, Order::Thaw));
+        let freezes = freeze.iter().map(|id| (*id, Order::Freeze));
+        self.orders.extend(thaws.chain(freezes));
+    }
+
+    pub(super) fn has_orders(&self, id: InstanceId) -> bool {
+        self.orders.iter().any(|(of, _)| *of == id)
+    }
+
+    /// Carries the oldest order out.
+    pub(super) fn obey(&mut self) -> Option<(InstanceId, Order)> {
+        let (id, order) = self.orders.pop_front()?;
+        let pod = self.pods.get_mut(&id);
+        pod.into_iter()
+            .for_each(|pod| pod.is_frozen = order == Order::Freeze);
+        Some((id, order))
     }
 
     /// Writes the deletion costs.

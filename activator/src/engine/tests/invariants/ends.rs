@@ -38,16 +38,30 @@ impl World {
         for _ in 0..ROUNDS {
             self.confirm_mark()?;
             self.confirm_scale()?;
+            self.permit(u32::MAX)?;
             self.reconcile()?;
             while self.cluster.nth_dialed(0).is_some() {
                 self.accept(0)?;
             }
+            self.obey_all()?;
             let is_idle = self.cluster.write.is_none() && self.cluster.marks.is_empty();
             if is_idle && self.cluster.pods.len() == self.cluster.replicas as usize {
                 return Ok(());
             }
         }
         Property::IdleToMinimum.violated("the cluster is asked for more and more".to_owned())
+    }
+
+    fn obey_all(&mut self) -> Held {
+        while self
+            .cluster
+            .pods
+            .keys()
+            .any(|id| self.cluster.has_orders(*id))
+        {
+            self.obey()?;
+        }
+        Ok(())
     }
 
     /// The end of the entrypoint, or of this replica's use of it.

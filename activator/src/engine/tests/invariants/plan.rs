@@ -16,6 +16,9 @@ pub(super) enum Step {
     RefuseCreation,
     ConfirmScale,
     ConfirmMark,
+    /// The next freeze or thaw is carried out.
+    Obey,
+    Permit(u32),
     Accept(usize),
     WaitsFor(usize),
     Break(usize),
@@ -34,6 +37,8 @@ pub(super) enum Step {
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) settings: Settings,
+    /// Boots need a permit.
+    pub(super) is_paced: bool,
     /// Where the engine begins standing by: the instances that are there, and whether another replica uses each.
     pub(super) inherited: Option<Vec<bool>>,
     pub(super) steps: Vec<Step>,
@@ -43,6 +48,7 @@ impl Plan {
     pub(super) fn of(seed: u64) -> Self {
         let mut dice = Dice(seed);
         let settings = settings_by(&mut dice);
+        let is_paced = dice.roll(3) == 0;
         let inherited = (dice.roll(4) == 0).then(|| {
             let pods = dice.roll(u64::from(settings.max) + 1);
             (0..pods).map(|_| dice.roll(2) == 0).collect()
@@ -50,6 +56,7 @@ impl Plan {
         let steps = (0..=dice.roll(400)).map(|_| step_by(&mut dice)).collect();
         Self {
             settings,
+            is_paced,
             inherited,
             steps,
         }
@@ -86,6 +93,7 @@ fn settings_by(dice: &mut Dice) -> Settings {
     Settings {
         burst: dice.one_of([Burst::PerRequest, Burst::Drain]),
         idle_after: dice.one_of([seconds(5), seconds(60)]),
+        freeze_after: dice.one_of([None, Some(seconds(1)), Some(seconds(10))]),
         queue: dice.one_of([1, 3, 10, 20]),
         queue_timeout: dice.one_of([None, Some(seconds(2)), Some(seconds(30))]),
         boot_timeout: dice.one_of([None, Some(seconds(3)), Some(seconds(60))]),
@@ -102,7 +110,7 @@ fn bounds_by(dice: &mut Dice) -> (u32, u32, u32) {
 
 fn step_by(dice: &mut Dice) -> Step {
     let which = dice.roll(1 << 32) as usize;
-    match dice.roll(510) {
+    match dice.roll(610) {
         0..60 => Step::Arrive,
         60..70 => Step::Cancel(which),
         70..115 => Step::End(which, Ending::Clean),
@@ -127,6 +135,8 @@ fn step_by(dice: &mut Dice) -> Step {
             let (min, max, concurrency) = bounds_by(dice);
             Step::Configure(min, max, concurrency)
         }
+        507..570 => Step::Obey,
+        570..607 => Step::Permit(1 + dice.roll(3) as u32),
         _ => Step::Quiet,
     }
 }

@@ -17,6 +17,8 @@ impl World {
             Step::RefuseCreation => self.refuse_creation(),
             Step::ConfirmScale => self.confirm_scale(),
             Step::ConfirmMark => self.confirm_mark(),
+            Step::Obey => self.obey(),
+            Step::Permit(boots) => self.permit(boots),
             Step::Accept(which) => self.accept(which),
             Step::WaitsFor(which) => self.waits_for(which),
             Step::Break(which) => self.break_down(which),
@@ -146,6 +148,24 @@ impl World {
         let pod = self.cluster.pods.get_mut(&id).expect("picked from them");
         (pod.is_ready, pod.is_up, pod.is_dialed) = (true, true, false);
         self.other(|engine, now| engine.accepted(id, now))
+    }
+
+    /// The cluster freezes or thaws an instance.
+    pub(super) fn obey(&mut self) -> Held {
+        match self.cluster.obey() {
+            Some((id, Order::Freeze)) => self.other(|engine, now| engine.frozen(id, now)),
+            Some((id, Order::Thaw)) => self.other(|engine, now| engine.thawed(id, now)),
+            None => Ok(()),
+        }
+    }
+
+    /// Permits boots to an engine that lacks some, which no other does.
+    pub(super) fn permit(&mut self, boots: u32) -> Held {
+        let permitted = self.core.engine().claim().lacking.min(boots);
+        if permitted == 0 {
+            return Ok(());
+        }
+        self.other(|engine, now| engine.permit(permitted, now))
     }
 
     fn waits_for(&mut self, which: usize) -> Held {

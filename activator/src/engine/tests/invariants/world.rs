@@ -28,7 +28,7 @@ impl World {
     pub(super) fn new(plan: &Plan, fault: Option<Fault>) -> Result<Self, Violation> {
         let (now, settings) = (Instant::now(), plan.settings);
         let mut world = Self {
-            core: Core::new(settings, fault, now),
+            core: Core::new(plan, fault, now),
             settings,
             now,
             cluster: Cluster::default(),
@@ -68,6 +68,8 @@ impl World {
             refused,
             dial,
             boots,
+            freeze,
+            thaw,
             mark,
             released,
             scale,
@@ -90,6 +92,7 @@ impl World {
             let pod = boot.instance.and_then(|id| self.cluster.pods.get_mut(&id));
             pod.into_iter().for_each(|pod| pod.has_failed = true);
         }
+        self.cluster.order(&freeze, &thaw);
         self.cluster.marks.extend(mark);
         self.kept.retain(|id| !released.contains(id));
         if let Some(replicas) = scale {
@@ -109,14 +112,16 @@ impl World {
 
     fn serving(&self) -> bool {
         let census = self.core.engine().census();
-        census.idle + census.busy > 0
+        census.idle + census.busy + census.frozen > 0
     }
 
     /// An invocation gets a slot.
     pub(super) fn run(&mut self, invocation: Invocation, instance: InstanceId) -> Held {
         let pod = self.cluster.pods.get(&instance);
-        Property::RunningWithinSlots.requires(pod.is_some_and(|pod| pod.is_up), || {
-            format!("{instance:?} is not up: {pod:?}")
+        let runs = pod.is_some_and(|pod| pod.is_up && !pod.is_frozen);
+        let runs = runs && !self.cluster.has_orders(instance);
+        Property::RunningWithinSlots.requires(runs, || {
+            format!("{instance:?} is not up, or frozen: {pod:?}")
         })?;
         let is_foreign = pod.is_some_and(|pod| pod.is_foreign(self.now));
         let is_kept = self.role != Role::Leaving || self.kept.contains(&instance);
@@ -138,7 +143,7 @@ impl World {
         })?;
         self.cluster.write = Some(replicas);
         let census = self.core.engine().census();
-        let usable = census.booting + census.idle + census.busy;
+        let usable = census.booting + census.idle + census.busy + census.frozen;
         let on_top = self.core.engine().written().saturating_sub(usable);
         // Instances that are there already are let go one lowering after the other, also after `max` was lowered.
         let there = self.cluster.replicas.max(self.cluster.pods.len() as u32);
@@ -147,8 +152,9 @@ impl World {
             || format!("{replicas} replicas for {min}..={max} and {census:?}, {there} there");
         let is_below = replicas <= (max + on_top).max(there);
         Property::WantedWithinBounds.requires(is_below, what)?;
-        // Nothing is asked for while others go, nor in the pause after a failed boot.
-        let is_above = replicas >= min || census.draining > 0 || self.pauses();
+        // Nothing is asked for while others go, in the pause after a failed boot, or without a permit.
+        let lacks = self.core.engine().claim().lacking > 0;
+        let is_above = replicas >= min || census.draining > 0 || lacks || self.pauses();
         Property::WantedWithinBounds.requires(is_above, what)
     }
 

@@ -17,12 +17,12 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use serde_json::json;
-use tokio::sync::mpsc::UnboundedReceiver;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
-    engine::BootReport,
-    entrypoint::{Entrypoint, Mark, Order},
+    cluster::Cluster,
+    engine::{BootFailure, BootReport, InstanceId},
+    entrypoint::{Entrypoint, Mark},
 };
 
 use super::{overdue, reports::Reports};
@@ -45,35 +45,17 @@ pub struct Writer {
     pub costs: Arc<AtomicI32>,
 }
 
-impl Writer {
-    /// Carries out orders until the last entrypoint is gone. Each has its own task, since the engines see to their order.
-    pub async fn run(
-        self,
-        mut orders: UnboundedReceiver<(Arc<Entrypoint>, Order)>,
-        tasks: TaskTracker,
-    ) {
-        while let Some((entrypoint, order)) = orders.recv().await {
-            let writer = self.clone();
-            tasks.spawn(async move {
-                match order {
-                    Order::Scale => writer.scale(&entrypoint).await,
-                    Order::Mark(pods) => writer.mark(&entrypoint, pods).await,
-                    Order::Release(pod) => writer.release(&entrypoint.key.namespace, &pod).await,
-                    Order::Report(report) => writer.report(&entrypoint, &report),
-                }
-            });
-        }
-    }
-
+impl Cluster for Writer {
     /// Writes what is wanted at the moment of each attempt.
     async fn scale(&self, entrypoint: &Arc<Entrypoint>) {
+        let deployment = entrypoint.key.deployment();
         let api: Api<Deployment> = Api::namespaced(self.client.clone(), &entrypoint.key.namespace);
         let mut waits = waits();
         loop {
             let replicas = entrypoint.replicas();
             let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
             let params = PatchParams::default();
-            match overdue(api.patch_scale(&entrypoint.deployment, &params, &patch)).await {
+            match overdue(api.patch_scale(&deployment, &params, &patch)).await {
                 Ok(_) => {
                     tracing::debug!(entrypoint = %entrypoint.key, replicas, "scaled");
                     return entrypoint.scaled(Some(replicas));
@@ -105,6 +87,42 @@ impl Writer {
         entrypoint.marked(&marked.into_iter().flatten().collect::<Vec<_>>());
     }
 
+    /// No node agent freezes yet, so that nobody asks for it.
+    fn freeze(&self, entrypoint: &Arc<Entrypoint>, id: InstanceId, _: &str) {
+        let failure = BootFailure {
+            reason: "NoNodeAgent".to_owned(),
+            message: "nothing on this cluster freezes instances".to_owned(),
+        };
+        entrypoint.broke(id, failure);
+    }
+
+    fn thaw(&self, entrypoint: &Arc<Entrypoint>, id: InstanceId, _: &str) {
+        entrypoint.thawed(id);
+    }
+
+    async fn release(&self, entrypoint: &Arc<Entrypoint>, pod: String) {
+        self.held.cancelled().await;
+        let namespace = &entrypoint.key.namespace;
+        self.annotate(namespace, &pod, names::HELD_BY, None).await;
+    }
+
+    fn report(&self, entrypoint: &Arc<Entrypoint>, report: &BootReport) {
+        let key = &entrypoint.key;
+        match &report.failure {
+            None => {
+                tracing::info!(entrypoint = %key, seconds = report.took.as_secs_f64(), "booted");
+                entrypoint.meter.boot_ended("succeeded", "");
+            }
+            Some(failure) => {
+                tracing::info!(entrypoint = %key, reason = failure.reason, message = failure.message, "boot failed");
+                entrypoint.meter.boot_ended("failed", &failure.reason);
+            }
+        }
+        self.reports.boot(key, report);
+    }
+}
+
+impl Writer {
     /// Says that this replica goes on using the pods. False if that is not written for all of them in time.
     pub async fn hold(&self, pods: &[(String, String)], holder: &str) -> bool {
         let writes =
@@ -119,11 +137,6 @@ impl Writer {
         let is_held = tokio::time::timeout(HOLD, writes).await.is_ok();
         self.held.cancel();
         is_held
-    }
-
-    async fn release(&self, namespace: &str, pod: &str) {
-        self.held.cancelled().await;
-        self.annotate(namespace, pod, names::HELD_BY, None).await;
     }
 
     /// True when it is written, or the pod is gone.
@@ -158,21 +171,6 @@ impl Writer {
             .run_until_cancelled(tokio::time::sleep(wait))
             .await
             .is_some()
-    }
-
-    fn report(&self, entrypoint: &Arc<Entrypoint>, report: &BootReport) {
-        let key = &entrypoint.key;
-        match &report.failure {
-            None => {
-                tracing::info!(entrypoint = %key, seconds = report.took.as_secs_f64(), "booted");
-                entrypoint.meter.boot_ended("succeeded", "");
-            }
-            Some(failure) => {
-                tracing::info!(entrypoint = %key, reason = failure.reason, message = failure.message, "boot failed");
-                entrypoint.meter.boot_ended("failed", &failure.reason);
-            }
-        }
-        self.reports.boot(key, report);
     }
 }
 

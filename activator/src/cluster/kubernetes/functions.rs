@@ -1,16 +1,22 @@
 //! From Functions to routes.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 use crds::{
     Function,
     entrypoint::{Entrypoint as Manifest, read, resolve},
     names,
+    pod::PodFields,
 };
 use kube::{ResourceExt, core::DeserializeGuard};
 
 use super::reports::Reports;
 use crate::{
+    engine::Settings,
     entrypoint::Key,
     entrypoints::{Entrypoints, settings},
     proxy::Proxy,
@@ -138,11 +144,10 @@ impl Functions {
                     revision,
                 };
                 let entrypoint = self.entrypoints.get_or_add(&key);
-                entrypoint.configure(settings(
-                    &manifest.scale,
-                    &manifest.limits,
-                    &manifest.timeouts,
-                ));
+                entrypoint.configure(Settings {
+                    pool: pool(&manifest.template.pod),
+                    ..settings(&manifest.scale, &manifest.limits, &manifest.timeouts)
+                });
                 Ok(entrypoint)
             }
         };
@@ -172,6 +177,13 @@ impl Functions {
             .filter(|key| !targets.contains(key))
             .collect()
     }
+}
+
+/// The nodes that a pod may boot on, as far as its nodeSelector says.
+fn pool(pod: &PodFields) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    pod.node_selector.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// What the operator says about a Function without a ready revision; nothing before it has said something.
