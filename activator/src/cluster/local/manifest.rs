@@ -14,6 +14,8 @@ use crds::{
     entrypoint::{Entrypoint, resolve},
 };
 use kube::ResourceExt;
+use serde::Deserialize;
+use serde_yaml::Value;
 
 use super::program::Program;
 
@@ -83,7 +85,15 @@ pub fn read(files: &[PathBuf]) -> Result<Manifests, Problems> {
 
 fn read_file(file: &Path, text: &str, manifests: &mut Manifests, problems: &mut Vec<String>) {
     for document in serde_yaml::Deserializer::from_str(text) {
-        let read = strict::document(document).and_then(|function| {
+        let document = match Value::deserialize(document) {
+            Ok(document) => document,
+            Err(error) => {
+                problems.push(format!("{}: {error}", file.display()));
+                // Where the text is no YAML, the reader of documents stays for ever.
+                return;
+            }
+        };
+        let read = strict::function(document).and_then(|function| {
             function.map_or(Ok(None), |function| understand(file, &function).map(Some))
         });
         match read {

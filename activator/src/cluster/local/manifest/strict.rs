@@ -5,15 +5,12 @@ use crds::{
     function::{EntrypointFields, EntrypointSpec, FunctionSpec},
 };
 use kube::{CustomResourceExt, core::ObjectMeta};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_yaml::{Mapping, Value};
 
 /// The Function of a document; `None` if the document is empty.
-pub(super) fn document(
-    document: serde_yaml::Deserializer<'_>,
-) -> Result<Option<Function>, Vec<String>> {
-    let value = Value::deserialize(document).map_err(|error| vec![error.to_string()])?;
-    let mut object = match value {
+pub(super) fn function(document: Value) -> Result<Option<Function>, Vec<String>> {
+    let mut object = match document {
         Value::Null => return Ok(None),
         Value::Mapping(object) => object,
         _ => {
@@ -130,14 +127,20 @@ fn unknown(path: &str) -> String {
     format!("{path}: there is no such field; correct its name or remove it")
 }
 
-/// Without the marks that serde leaves for optional values.
+/// A path with indexes in brackets, and without the marks that serde leaves for optional values.
 fn join(path: &str, below: &str) -> String {
-    let below = below.replace(".?", "").replace("?.", "");
-    match below.as_str() {
-        "." | "?" | "" => path.to_owned(),
-        below if below.starts_with('[') => format!("{path}{below}"),
-        below => format!("{path}.{below}"),
+    let parts = below.split(['.', '[', ']']);
+    let mut path = path.to_owned();
+    for part in parts.filter(|part| !matches!(*part, "" | "?")) {
+        let is_index = part.bytes().all(|byte| byte.is_ascii_digit());
+        let part = if is_index {
+            format!("[{part}]")
+        } else {
+            format!(".{part}")
+        };
+        path.push_str(&part);
     }
+    path
 }
 
 fn take(object: &mut Mapping, field: &str) -> Value {

@@ -1,0 +1,11 @@
+//! Local mode as a person meets it: the program, a manifest, real processes. One story a file.
+#![allow(clippy::unwrap_used, reason = "tests want to stop")]
+
+mod support;
+
+mod failures;
+mod freezing;
+mod instances;
+mod manifests;
+mod no_process_is_left;
+mod watching;
