@@ -42,6 +42,13 @@ use members::{Member, State};
 use ports::Ports;
 pub use view::View;
 
+/// How a process ends that was told to: by itself, by the signal, or by exiting as a shell whose child the signal ended.
+const AS_TOLD: [&str; 3] = [
+    "exit status 0",
+    "exit status 143",
+    "killed by signal 15 (SIGTERM)",
+];
+
 /// The processes of all entrypoints.
 #[derive(Clone, Debug)]
 pub struct Local(Arc<Shared>);
@@ -169,13 +176,18 @@ impl Local {
         let was_up = member.map(|member| member.is_up.load(Ordering::Relaxed));
         let is_stopping = state.is_stopping;
         drop(state);
-        // One that was told to end is no member any more, and did what it should.
-        let Some(was_up) = was_up else { return };
-        if was_up && !is_stopping {
-            self.view
-                .news(&format!("{name} ended: {}", first_line(&failure.message)));
+        // One that was told to end is no member any more. A boot that failed is reported.
+        let status = first_line(&failure.message);
+        let is_news = match was_up {
+            Some(was_up) => was_up,
+            None => !AS_TOLD.contains(&status),
+        };
+        if is_news && !is_stopping {
+            self.view.news(&format!("{name} ended: {status}"));
         }
-        entrypoint.broke(id, failure);
+        if was_up.is_some() {
+            entrypoint.broke(id, failure);
+        }
     }
 
     fn tell(&self, name: &str, told: Told) {

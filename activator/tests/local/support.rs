@@ -22,10 +22,17 @@ const LONG: Duration = Duration::from_secs(60);
 /// The activator's program.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_thaw-activator");
 
-/// The program of the functions, which is built with the tests.
+/// The program of the functions. Cargo builds it with the tests, unless one test is named.
 pub(crate) fn function() -> PathBuf {
     let beside = Path::new(PROGRAM).parent().unwrap();
-    beside.join("examples/function")
+    let program = beside.join("examples/function");
+    let remedy = "run `cargo build -p activator --example function`";
+    assert!(
+        program.is_file(),
+        "{} is missing: {remedy}",
+        program.display()
+    );
+    program
 }
 
 /// An activator in local mode, with a directory of its own. Dropped, it is killed.

@@ -99,11 +99,10 @@ impl Functions {
 
     /// Every entrypoint with what it runs.
     pub(super) fn programs(&self) -> impl Iterator<Item = (Name, &Program)> {
-        let all = self.functions.iter().flat_map(|function| {
+        self.functions.iter().flat_map(|function| {
             let entrypoints = function.entrypoints.iter();
             entrypoints.map(move |(manifest, program)| (name(function, manifest), program))
-        });
-        all
+        })
     }
 
     fn key(&self, name: &Name, manifest: &Manifest) -> Key {

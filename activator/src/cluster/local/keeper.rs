@@ -276,11 +276,13 @@ impl<'a> Keeper<'a> {
 fn in_words(status: &WaitIdStatus) -> String {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => format!("exit status {code}"),
-        (None, Some(signal)) => {
-            let name = Signal::from_named_raw(signal).map(|name| format!(" ({name:?})"));
-            let name = name.unwrap_or_default().replace("Signal::", "SIG");
-            format!("killed by signal {signal}{name}")
-        }
+        (None, Some(signal)) => match Signal::from_named_raw(signal) {
+            Some(name) => {
+                let name = format!("{name:?}").replace("Signal::", "SIG");
+                format!("killed by signal {signal} ({})", name.trim_matches('"'))
+            }
+            None => format!("killed by signal {signal}"),
+        },
         (None, None) => "ended".to_owned(),
     }
 }
