@@ -126,7 +126,7 @@ impl Drop for Thaw {
         self.child.kill().ok();
         self.child.wait().ok();
         if std::thread::panicking() {
-            println!("the activator said:\n{}", self.said().join("\n"));
+            eprintln!("the activator said:\n{}", self.said().join("\n"));
         }
     }
 }

@@ -183,6 +183,9 @@ fn show(screen: &MultiProgress, bars: &mut Vec<ProgressBar>, status: Vec<String>
             let style = ProgressStyle::with_template("{wide_msg}").expect("the template is right");
             bars.push(screen.add(ProgressBar::new_spinner().with_style(style)));
         }
-        bars[at].set_message(line);
+        // Each message is drawn, whether it is new or not.
+        if bars[at].message() != line {
+            bars[at].set_message(line);
+        }
     }
 }
