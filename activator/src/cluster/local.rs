@@ -61,7 +61,7 @@ pub struct Shared {
     view: View,
     ports: Arc<Ports>,
     state: Mutex<State>,
-    /// One task an instance, and one for its output.
+    /// One an instance.
     tasks: TaskTracker,
 }
 

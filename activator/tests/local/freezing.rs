@@ -92,7 +92,11 @@ async fn one_that_is_frozen_ends_when_it_is_told_to() {
         kept.tell("freeze");
         kept.tell("thaw");
     }
+    // A freeze that is overtaken by its thaw may go unanswered; a thaw does not.
+    for _ in 0..3 {
+        while kept.hears() != "thawed" {}
+    }
     kept.tell("freeze");
-    while kept.hears() != "frozen" {}
+    assert_eq!(kept.hears(), "frozen");
     kept.end();
 }

@@ -6,6 +6,8 @@ mod support;
 mod failures;
 mod freezing;
 mod instances;
+#[cfg(target_os = "linux")]
+mod keepers;
 mod manifests;
 mod no_process_is_left;
 mod watching;

@@ -12,7 +12,8 @@ use std::{
 
 use tokio::{
     sync::mpsc::UnboundedReceiver,
-    time::{Instant, sleep_until},
+    task::JoinHandle,
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{
@@ -31,6 +32,8 @@ use crate::{
 
 /// Between two words of what a boot waits for.
 const WORDS: Duration = Duration::from_millis(50);
+/// How long lines may take to be shown once their processes have ended.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// What the life of an instance needs.
 #[derive(Debug)]
@@ -49,28 +52,30 @@ pub(super) struct Life {
 impl Life {
     /// Lives it. What happens is told to the entrypoint.
     pub(super) async fn live(mut self, launch: Launch) {
-        let failure = match self.start(&launch) {
-            Ok(process) => self.follow(process, &launch).await,
-            Err(error) => {
-                self.tail.end();
-                cannot_start(&error)
-            }
+        let (mut reading, failure) = match self.start(&launch) {
+            Ok((process, reading)) => (Some(reading), self.follow(process, &launch).await),
+            Err(error) => (None, cannot_start(&error)),
         };
         self.local
             .ended(&self.entrypoint, self.id, &self.name, failure);
+        if let Some(reading) = &mut reading
+            && timeout(LAST_LINES, &mut *reading).await.is_err()
+        {
+            // A process that escaped its keeper has the other end.
+            reading.abort();
+        }
+        self.tail.end();
     }
 
-    fn start(&self, launch: &Launch) -> io::Result<Process> {
+    fn start(&self, launch: &Launch) -> io::Result<(Process, JoinHandle<()>)> {
         let (process, output) = Process::start(&self.local.keeper, launch)?;
         let (source, tail, view) = (
             self.name.clone(),
             self.tail.clone(),
             self.local.view.clone(),
         );
-        self.local
-            .tasks
-            .spawn(output::pass_on(output, source, tail, view));
-        Ok(process)
+        let reading = tokio::spawn(output::pass_on(output, source, tail, view));
+        Ok((process, reading))
     }
 
     /// Until its keeper is gone; why it ended.
@@ -156,6 +161,7 @@ fn cannot_run(kind: io::ErrorKind, why: &str, launch: &Launch) -> BootFailure {
 }
 
 fn keeper_died() -> BootFailure {
-    let message = "the process that watched over the instance was killed";
+    let message =
+        "somebody killed the process that watched over the instance, whose own processes may go on";
     failure("KeeperDied", message.to_owned())
 }
