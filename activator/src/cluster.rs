@@ -1,8 +1,9 @@
 //! Where instances live, and the carrying out of what entrypoints order there.
 //!
-//! There are two clusters: [`kubernetes`], and processes on this machine. An entrypoint cannot tell them apart.
+//! There are two clusters: [`kubernetes`], and processes on this machine ([`local`]). An entrypoint cannot tell them apart.
 
 pub mod kubernetes;
+pub mod local;
 
 use std::{
     sync::{Arc, Weak},

@@ -22,6 +22,7 @@ use crate::{
     engine::{
         Admission, BootFailure, Census, Effects, InstanceId, Refusal, Settings, Takeover, WaiterId,
     },
+    instance::Tail,
     metrics::Meter,
     sync::Mutex,
 };
@@ -150,6 +151,13 @@ impl Entrypoint {
             .and_then(|member| member.locate(id, address));
         drop(shell);
         dial.into_iter().for_each(|dial| self.order(dial));
+    }
+
+    /// Where what the instance writes is kept.
+    pub fn writes_to(&self, id: InstanceId, tail: Arc<Tail>) {
+        if let Some(member) = self.lock().members.get(&id) {
+            member.instance.writes_to(tail);
+        }
     }
 
     /// What the cluster says the boot waits for.

@@ -3,6 +3,8 @@
 //! Connections are kept here and not in a pooled client: hyper's pooled client loses a request whose connection failed, while
 //! `try_send_request` gives it back unread.
 
+mod tail;
+
 use std::{
     io,
     net::SocketAddr,
@@ -22,6 +24,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::Instant};
 
 use crate::proxy::upload::RequestBody;
+pub use tail::Tail;
 
 /// A kept connection older than this is not used: common servers close idle ones after 2 s (gunicorn) or 5 s (Node.js), and a request
 /// that crosses such a close on the wire is lost.
@@ -40,6 +43,8 @@ pub struct Instance {
     pub(crate) boot: OnceLock<(Duration, Instant)>,
     invocations: AtomicU64,
     running: AtomicU32,
+    /// What it wrote last, where that can be known.
+    tail: OnceLock<Arc<Tail>>,
 }
 
 /// A connection that carries nothing.
@@ -77,12 +82,24 @@ impl Instance {
             boot: OnceLock::new(),
             invocations: AtomicU64::new(0),
             running: AtomicU32::new(0),
+            tail: OnceLock::new(),
         }
     }
 
     /// Where it listens; the first word counts, since a pod keeps its address. True if this is news.
     pub(crate) fn locate(&self, address: SocketAddr) -> bool {
         self.address.set(address).is_ok()
+    }
+
+    /// Where what it writes is kept.
+    pub(crate) fn writes_to(&self, tail: Arc<Tail>) {
+        // Once: it has one output.
+        self.tail.set(tail).ok();
+    }
+
+    /// What it wrote before it broke off; nothing where that cannot be known.
+    pub(crate) async fn last_words(&self) -> Option<String> {
+        self.tail.get()?.last_words().await
     }
 
     pub(crate) fn is_located(&self) -> bool {

@@ -12,6 +12,7 @@
 //! - [`server`] accepts connections
 //! - [`metrics`]: what Prometheus scrapes
 //! - [`settings`] and [`run`]: start and stop
+//! - [`local`]: start and stop without a cluster
 
 pub mod budget;
 pub mod cluster;
@@ -19,6 +20,7 @@ pub mod engine;
 pub mod entrypoint;
 pub mod entrypoints;
 pub mod instance;
+pub mod local;
 pub mod metrics;
 pub mod proxy;
 pub mod routes;

@@ -10,6 +10,8 @@ use crate::entrypoint::Entrypoint;
 #[derive(Debug, Default)]
 pub struct Routes {
     hosts: HashMap<String, Arc<Host>>,
+    /// The host that answers for every other one, if one does.
+    fallback: Option<String>,
 }
 
 /// The paths of one function.
@@ -46,12 +48,21 @@ impl Routes {
             Some(paths) => hosts.insert(host.to_owned(), Arc::new(paths)),
             None => hosts.remove(host),
         };
-        Self { hosts }
+        let fallback = self.fallback.clone();
+        Self { hosts, fallback }
+    }
+
+    /// A copy in which this host answers for every other one; with `None`, none does.
+    pub fn with_fallback(&self, host: Option<&str>) -> Self {
+        let hosts = self.hosts.clone();
+        let fallback = host.map(str::to_owned);
+        Self { hosts, fallback }
     }
 
     /// The function of a host, in lower case and without port.
     pub fn host(&self, host: &str) -> Option<&Arc<Host>> {
-        self.hosts.get(host)
+        let fallback = || self.hosts.get(self.fallback.as_deref()?);
+        self.hosts.get(host).or_else(fallback)
     }
 }
 
@@ -126,6 +137,19 @@ mod tests {
         assert_eq!(route("/api/orders/export"), Some("/api/orders/export"));
         assert_eq!(route("/api/orders/export/x"), Some("/api/orders"));
         assert_eq!(route(""), None);
+    }
+
+    #[test]
+    fn one_host_may_answer_for_all() {
+        let routes = Routes::default()
+            .with("a.test", Some(host(&[("/", PathMatch::Prefix)])))
+            .with("b.test", Some(host(&[])));
+        let paths = |routes: &Routes, name| routes.host(name).map(|host| host.paths.len());
+        assert_eq!(paths(&routes, "c.test"), None);
+        let routes = routes.with_fallback(Some("a.test"));
+        assert_eq!(paths(&routes, "b.test"), Some(0));
+        assert_eq!(paths(&routes, "c.test"), Some(1));
+        assert_eq!(paths(&routes.with("a.test", None), "c.test"), None);
     }
 
     #[test]

@@ -1,8 +1,60 @@
 //! What the process is told at start.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Parser, ValueEnum};
+use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
+
+/// The subcommand of local mode.
+const LOCAL: &str = "local";
+
+/// What the process is to be.
+#[derive(Clone, Debug)]
+pub enum Mode {
+    /// The data plane of a Kubernetes cluster.
+    Cluster(Settings),
+    /// All there is, on this machine.
+    Local(LocalSettings),
+}
+
+impl Mode {
+    /// Reads command line and environment; ends the process if they cannot be understood.
+    pub fn parse() -> Self {
+        let matches = Self::command().get_matches();
+        Self::read(&matches).unwrap_or_else(|error| error.format(&mut Self::command()).exit())
+    }
+
+    /// The settings of the cluster mode, and local mode as a subcommand that needs none of them.
+    fn command() -> Command {
+        let local = LocalSettings::augment_args(Command::new(LOCAL));
+        Settings::command()
+            .subcommand_negates_reqs(true)
+            .args_conflicts_with_subcommands(true)
+            .subcommand(
+                local.about("Runs the functions of manifest files as processes, without a cluster"),
+            )
+    }
+
+    fn read(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        match matches.subcommand_matches(LOCAL) {
+            Some(matches) => LocalSettings::from_arg_matches(matches).map(Self::Local),
+            None => Settings::from_arg_matches(matches).map(Self::Cluster),
+        }
+    }
+}
+
+/// What local mode is told at start.
+#[derive(Args, Clone, Debug)]
+pub struct LocalSettings {
+    /// File with Functions; may be given several times.
+    #[arg(short = 'f', long = "file", value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Port on 127.0.0.1 where functions answer; 0 is one that is free.
+    #[arg(long, default_value_t = 8080)]
+    pub port: u16,
+    /// Restart an entrypoint when its files change, and read a manifest again when it changes.
+    #[arg(long)]
+    pub watch: bool,
+}
 
 use crate::budget::Caps;
 
@@ -64,4 +116,32 @@ pub enum LogFormat {
     Text,
     /// For machines.
     Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(line: &str) -> Result<Mode, clap::Error> {
+        let words = line.split_whitespace();
+        Mode::read(&Mode::command().try_get_matches_from(words)?)
+    }
+
+    #[test]
+    fn local_mode_needs_nothing_of_the_cluster_mode() {
+        let Ok(Mode::Local(local)) = mode("thaw-activator local -f a.yaml -f b.yaml --port 0")
+        else {
+            panic!("it is local mode");
+        };
+        assert_eq!((local.files.len(), local.port, local.watch), (2, 0, false));
+        assert!(mode("thaw-activator local").is_err());
+        assert!(mode("thaw-activator --domain x local -f a.yaml").is_err());
+    }
+
+    #[test]
+    fn the_cluster_mode_is_told_as_ever() {
+        let cluster = mode("thaw-activator --domain example.com --identity a");
+        assert!(matches!(cluster, Ok(Mode::Cluster(settings)) if settings.domain == "example.com"));
+        assert!(mode("thaw-activator --domain example.com --port 1 --identity a").is_err());
+    }
 }

@@ -112,17 +112,35 @@ impl Running {
             Err(SendError::Broken(_)) if self.upload.was_broken_off() => {
                 Err(self.cut(Failure::BadRequest("the request body broke off")))
             }
-            Err(error @ SendError::Broken(_)) => {
-                Err(self.cut(Failure::InstanceFailed(error.to_string())))
-            }
+            Err(error @ SendError::Broken(_)) => Err(self.broke_off(&error).await),
         }
+    }
+
+    /// The instance broke off; what it wrote last says why, where that is known.
+    async fn broke_off(&mut self, error: &SendError) -> Unanswered {
+        let instance = self.slot.as_ref().map(|slot| slot.instance.clone());
+        // First of all the slot: nobody gains from waiting for the words.
+        self.cut_off();
+        let last_words = match instance {
+            Some(instance) => instance.last_words().await,
+            None => None,
+        };
+        let last_words = last_words.map(|words| format!("; its last lines:\n{words}"));
+        Unanswered::Failed(Failure::InstanceFailed(format!(
+            "{error}{}",
+            last_words.unwrap_or_default()
+        )))
     }
 
     /// Ends the invocation by force; its instance is not used again.
     fn cut(&mut self, failure: Failure) -> Unanswered {
+        self.cut_off();
+        Unanswered::Failed(failure)
+    }
+
+    fn cut_off(&mut self) {
         self.exchange = None;
         self.slot = None;
-        Unanswered::Failed(failure)
     }
 
     /// The slot of an invocation that did not reach its instance.
