@@ -195,7 +195,7 @@ impl Engine {
         now: Instant,
     ) -> (WaiterId, Effects) {
         self.release(instance, Ending::Broken, now);
-        let waiter = self.queue.push_first(since);
+        let waiter = self.queue.push_again(since);
         (waiter, self.settle(now))
     }
 
@@ -298,6 +298,7 @@ impl Engine {
     /// Gives slots to waiters, refuses those whose time is over, and asks the cluster for what is missing. Every input ends here.
     fn settle(&mut self, now: Instant) -> Effects {
         self.expire_boots(now);
+        self.take_back();
         self.note_serving(now);
         self.dispatch();
         self.expire_waiters(now);

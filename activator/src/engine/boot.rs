@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     BootFailure, BootReport, Engine, Instance, InstanceId, Refusal, Role, Shelf, State, Takeover,
+    instance::NEVER_AGAIN,
 };
 
 /// Wait after the first failed boot; doubled after each further one.
@@ -136,6 +137,11 @@ impl Engine {
                 self.boot_failed(Some(id), took, failure, false, now);
             }
             Some(State::Serving | State::Suspect { .. } | State::Unowned) => self.spend(id),
+            // Nor is it taken back into use.
+            Some(State::Marking | State::Retiring) => {
+                self.fleet
+                    .change(id, |instance| instance.last_use = NEVER_AGAIN);
+            }
             _ => {}
         }
         self.settle(now)

@@ -1,18 +1,21 @@
 //! Invocations that wait for a slot, first in, first out.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use tokio::time::Instant;
 
 /// A place in the queue. Smaller is earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct WaiterId(i64);
+pub struct WaiterId {
+    since: Instant,
+    /// Tells those apart that came in the same moment.
+    nth: i64,
+}
 
 /// The queue. Every operation is O(log n).
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    /// Since when each waits.
-    waiters: BTreeMap<WaiterId, Instant>,
+    waiters: BTreeSet<WaiterId>,
     last: i64,
     first: i64,
 }
@@ -21,25 +24,28 @@ impl Queue {
     /// A place at the end.
     pub(super) fn push(&mut self, now: Instant) -> WaiterId {
         self.last += 1;
-        self.waiters.insert(WaiterId(self.last), now);
-        WaiterId(self.last)
+        self.insert(now, self.last)
     }
 
-    /// A place before everybody, for one that had its turn already.
-    pub(super) fn push_first(&mut self, since: Instant) -> WaiterId {
+    /// A place behind those who have waited longer, for one that had its turn already.
+    pub(super) fn push_again(&mut self, since: Instant) -> WaiterId {
         self.first -= 1;
-        self.waiters.insert(WaiterId(self.first), since);
-        WaiterId(self.first)
+        self.insert(since, self.first)
     }
 
+    fn insert(&mut self, since: Instant, nth: i64) -> WaiterId {
+        let waiter = WaiterId { since, nth };
+        self.waiters.insert(waiter);
+        waiter
+    }
+
+    /// The first, and since when it waits.
     pub(super) fn first(&self) -> Option<(WaiterId, Instant)> {
-        self.waiters
-            .first_key_value()
-            .map(|(waiter, since)| (*waiter, *since))
+        self.waiters.first().map(|waiter| (*waiter, waiter.since))
     }
 
     pub(super) fn pop(&mut self) -> Option<WaiterId> {
-        self.waiters.pop_first().map(|(waiter, _)| waiter)
+        self.waiters.pop_first()
     }
 
     pub(super) fn remove(&mut self, waiter: WaiterId) {
@@ -47,7 +53,7 @@ impl Queue {
     }
 
     pub(super) fn drain(&mut self) -> impl Iterator<Item = WaiterId> {
-        std::mem::take(&mut self.waiters).into_keys()
+        std::mem::take(&mut self.waiters).into_iter()
     }
 
     pub(super) fn len(&self) -> usize {

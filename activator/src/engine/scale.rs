@@ -122,6 +122,7 @@ impl Engine {
         let wanted = self.wanted();
         // Before asking: where room is short, a spent instance has the place that the next one needs.
         self.weed_out(wanted, now);
+        self.withdraw(wanted);
         self.ask(wanted.min(self.worth(now)), now);
         let written = self.written();
         if self.writing.is_none() && self.replicas.is_some_and(|replicas| replicas != written) {
@@ -169,12 +170,6 @@ impl Engine {
     /// alone.
     fn ask(&mut self, wanted: u32, now: Instant) {
         self.lacking = 0;
-        // Nothing is booted beside what can still be taken back.
-        while self.usable() < wanted
-            && let Some(id) = self.fleet.last(Shelf::Marking)
-        {
-            self.put_back(id);
-        }
         let lowering = self
             .writing
             .is_some_and(|replicas| Some(replicas) < self.replicas);
@@ -187,6 +182,26 @@ impl Engine {
         self.lacking = missing - permitted;
         for _ in 0..permitted {
             self.asked.push_back(now);
+        }
+    }
+
+    /// Nothing is booted beside what is about to be scaled away and can still be taken back.
+    pub(super) fn take_back(&mut self) {
+        while self.role == Role::Owner
+            && self.usable() < self.wanted()
+            && let Some(id) = self.fleet.last(Shelf::Marking)
+        {
+            self.put_back(id);
+        }
+    }
+
+    /// Takes back what was asked for and is wanted no longer, as far as the cluster has not heard of it.
+    fn withdraw(&mut self, wanted: u32) {
+        let heard = self.writing.max(self.replicas).unwrap_or_default();
+        let unheard = self.written().saturating_sub(heard);
+        let surplus = self.usable().saturating_sub(wanted);
+        for _ in 0..surplus.min(unheard).min(self.unseen()) {
+            self.asked.pop_back();
         }
     }
 

@@ -16,7 +16,10 @@ use std::{
 use crds::function::Burst;
 use futures::FutureExt;
 use shuttle::{future::block_on, thread};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::{
+    runtime::Builder,
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+};
 
 use super::*;
 use crate::{
@@ -26,6 +29,9 @@ use crate::{
 
 /// Schedules for each story; `THAW_SCHEDULES` asks for more.
 const SCHEDULES: usize = 2_000;
+
+/// The cluster may go on this often before everything must be at rest.
+const LOOKS: usize = 100;
 
 /// What a client does with its slot.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +57,13 @@ enum Death {
 fn under_many_schedules(caps: Caps, max: u32, uses: &'static [Use], deaths: &'static [Death]) {
     let more = std::env::var("THAW_SCHEDULES").ok();
     let schedules = more.map_or(SCHEDULES, |n| n.parse().expect("a number of schedules"));
+    // For its clock alone, which goes on when a timer is waited for.
+    let clock = Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build();
+    let clock = clock.expect("a runtime");
+    let _entered = clock.enter();
     shuttle::check_random(move || tell(caps, max, uses, deaths), schedules);
     shuttle::check_pct(move || tell(caps, max, uses, deaths), schedules, 3);
 }
@@ -62,7 +75,9 @@ fn tell(caps: Caps, max: u32, uses: &[Use], deaths: &[Death]) {
     entrypoint.own(Takeover::Released);
     entrypoint.observed(Some(0));
     let inside = Arc::new(Inside::default());
-    let cluster = thread::spawn(move || block_on(Cluster::default().follow(orders)));
+    let pods = Arc::new(Mutex::new(Pods::default()));
+    let cluster = pods.clone();
+    let cluster = thread::spawn(move || block_on(follow(orders, &cluster)));
     let clients: Vec<_> = uses
         .iter()
         .map(|use_| {
@@ -73,12 +88,16 @@ fn tell(caps: Caps, max: u32, uses: &[Use], deaths: &[Death]) {
     let deaths: Vec<_> = deaths
         .iter()
         .map(|death| {
-            let (entrypoint, death) = (entrypoint.clone(), *death);
-            thread::spawn(move || strike(&entrypoint, death))
+            let (entrypoint, pods, death) = (entrypoint.clone(), pods.clone(), *death);
+            thread::spawn(move || strike(&entrypoint, &pods, death))
         })
         .collect();
     for thread in clients.into_iter().chain(deaths) {
         thread.join().expect("a client keeps its promises");
+    }
+    // A slot for somebody who has left may still be on its way back.
+    for _ in 0..LOOKS {
+        thread::yield_now();
     }
     let (waiting, running, _) = entrypoint.census();
     assert_eq!(
@@ -135,10 +154,13 @@ impl Inside {
 
 fn client(entrypoint: &Arc<Entrypoint>, use_: Use, inside: &Arc<Inside>) {
     if let Use::Leave = use_ {
-        if let Some(Ok(mut slot)) = entrypoint.admit().now_or_never() {
+        let mut admission = Box::pin(entrypoint.admit());
+        if let Some(Ok(mut slot)) = (&mut admission).now_or_never() {
             inside.visit(slot.id);
             slot.finish();
         }
+        // Meanwhile a slot may come.
+        thread::yield_now();
         return;
     }
     let mut slot = match block_on(entrypoint.admit()) {
@@ -169,58 +191,75 @@ fn client(entrypoint: &Arc<Entrypoint>, use_: Use, inside: &Arc<Inside>) {
 }
 
 /// The first instance dies, at whatever moment this thread is run.
-fn strike(entrypoint: &Entrypoint, death: Death) {
-    let id = InstanceId(1);
+fn strike(entrypoint: &Entrypoint, pods: &Mutex<Pods>, death: Death) {
     match death {
         Death::Crash => {
             let failure = BootFailure {
                 reason: "Exited".to_owned(),
                 message: "exit status 1".to_owned(),
             };
-            entrypoint.broke(id, failure);
+            entrypoint.broke(InstanceId(1), failure);
         }
-        Death::Eviction => entrypoint.gone("1"),
+        Death::Eviction => {
+            let mut pods = pods.lock().expect("nothing panics under this lock");
+            pods.alive.retain(|uid| *uid != 1);
+            entrypoint.gone("1");
+            pods.reconcile(entrypoint);
+        }
     }
 }
 
-/// A cluster that does what is ordered, in its own time.
+/// A cluster does what is ordered, in its own time.
+async fn follow(mut orders: UnboundedReceiver<(Arc<Entrypoint>, Order)>, pods: &Mutex<Pods>) {
+    while let Some((entrypoint, order)) = orders.recv().await {
+        match order {
+            Order::Scale | Order::Mark(_) => {
+                let mut pods = pods.lock().expect("nothing panics under this lock");
+                pods.write(&entrypoint, order);
+            }
+            Order::Freeze(id, _) => entrypoint.frozen(id),
+            Order::Thaw(id, _) => entrypoint.thawed(id),
+            Order::Permit(boots) => entrypoint.permit(boots),
+            Order::Wake(at) => {
+                let rest = at.saturating_duration_since(Instant::now());
+                tokio::time::advance(rest).now_or_never();
+                entrypoint.tick();
+            }
+            Order::Dial(id, _) => entrypoint.accepted(id),
+            Order::Release(_) | Order::Report(_) => {}
+        }
+    }
+}
+
+/// What a ReplicaSet keeps.
 #[derive(Default)]
-struct Cluster {
-    /// Instances by UID, the next to go last.
+struct Pods {
+    replicas: u32,
+    /// By UID, the next to go last.
     alive: Vec<u64>,
     made: u64,
 }
 
-impl Cluster {
-    async fn follow(mut self, mut orders: UnboundedReceiver<(Arc<Entrypoint>, Order)>) {
-        while let Some((entrypoint, order)) = orders.recv().await {
-            match order {
-                Order::Scale => self.scale(&entrypoint),
-                Order::Mark(marks) => {
-                    let marks: Vec<_> = marks.into_iter().map(|(mark, _)| mark).collect();
-                    for (id, _) in &marks {
-                        self.alive.sort_by_key(|uid| *uid == id.0);
-                    }
-                    entrypoint.marked(&marks);
-                }
-                Order::Freeze(id, _) => entrypoint.frozen(id),
-                Order::Thaw(id, _) => entrypoint.thawed(id),
-                Order::Permit(boots) => entrypoint.permit(boots),
-                Order::Wake(_) => entrypoint.tick(),
-                Order::Dial(id, _) => entrypoint.accepted(id),
-                Order::Release(_) | Order::Report(_) => {}
+impl Pods {
+    fn write(&mut self, entrypoint: &Entrypoint, order: Order) {
+        if let Order::Mark(marks) = order {
+            let marks: Vec<_> = marks.into_iter().map(|(mark, _)| mark).collect();
+            for (id, _) in &marks {
+                self.alive.sort_by_key(|uid| *uid == id.0);
             }
+            return entrypoint.marked(&marks);
         }
+        self.replicas = entrypoint.replicas();
+        entrypoint.scaled(Some(self.replicas));
+        self.reconcile(entrypoint);
     }
 
-    fn scale(&mut self, entrypoint: &Entrypoint) {
-        let replicas = entrypoint.replicas();
-        entrypoint.scaled(Some(replicas));
-        while self.alive.len() > replicas as usize {
+    fn reconcile(&mut self, entrypoint: &Entrypoint) {
+        while self.alive.len() > self.replicas as usize {
             let uid = self.alive.pop().expect("more than none");
             entrypoint.gone(&uid.to_string());
         }
-        while self.alive.len() < replicas as usize {
+        while self.alive.len() < self.replicas as usize {
             self.made += 1;
             self.alive.push(self.made);
             let id = entrypoint.seen(&self.made.to_string(), "pod", false, 0);
