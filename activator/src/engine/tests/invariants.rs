@@ -19,7 +19,7 @@ mod world;
 
 use broken::{Core, Fault};
 use clients::{Clients, End, Invocation};
-use cluster::{Cluster, Order};
+use cluster::{Cluster, Order, Pod};
 use plan::{Plan, Step};
 use property::{Held, Property, Violation};
 use world::World;

@@ -78,12 +78,18 @@ impl World {
                 format!("{written} instances in mind, a timer at {wake:?}")
             })?;
         }
+        self.obey_all()?;
         while self.cluster.nth_dialed(0).is_some() {
             self.accept(0)?;
         }
         while !self.clients.slots.is_empty() {
             self.end(0, Ending::Clean)?;
         }
+        self.obey_all()?;
+        // The next owner could not tell a frozen instance from a dead one.
+        let is_asleep = |(_, pod): &(&InstanceId, &Pod)| pod.is_up && pod.is_frozen;
+        let frozen = self.cluster.pods.iter().find(is_asleep);
+        Property::NothingLeft.requires(frozen.is_none(), || format!("{frozen:?} is left"))?;
         let waiting = &self.clients.waiting;
         Property::NothingLeft.requires(waiting.is_empty(), || format!("{waiting:?} wait"))?;
         let is_quiet = self.core.engine().is_quiet();

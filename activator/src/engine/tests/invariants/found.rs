@@ -112,3 +112,24 @@ fn what_the_cluster_has_not_heard_of_is_not_asked_for_when_suspects_come_back() 
     assert_eq!(engine.tick(trusted).dial, [id(1), id(2)]);
     assert_eq!(engine.scaled(Some(3), trusted).scale, None);
 }
+
+#[test]
+fn one_that_waits_for_what_was_taken_back_has_a_timer() {
+    let settings = Settings {
+        freeze_after: Some(seconds(10)),
+        boot_timeout: None,
+        ..settings()
+    };
+    let now = Instant::now();
+    let mut engine = owner(settings).0;
+    busy(&mut engine, 1, now);
+    engine.end(id(1), Ending::Clean, now);
+    let idle = now + seconds(10);
+    assert_eq!(engine.tick(idle).freeze, [id(1)]);
+    engine.frozen(id(1), idle);
+    let idled_out = now + seconds(60);
+    assert_eq!(going(&engine.tick(idled_out)), [id(1)]);
+    let (_, effects) = arrive(&mut engine, idled_out);
+    assert_eq!(effects.thaw, [id(1)]);
+    assert_eq!(effects.wake, Some(idled_out + seconds(30)));
+}

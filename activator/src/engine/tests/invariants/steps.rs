@@ -71,6 +71,7 @@ impl World {
             return Ok(());
         };
         let (_, instance) = self.clients.slots.swap_remove(which);
+        self.is_losing = ending == Ending::Broken;
         let effects = self.core.end(instance, ending, self.now);
         self.carry_out(effects)
     }
@@ -80,6 +81,7 @@ impl World {
             return Ok(());
         };
         let (invocation, instance) = self.clients.give_back(which);
+        self.is_losing = true;
         let again = self.core.arrive_again(instance, invocation.since, self.now);
         let (waiter, effects) = again;
         self.clients.wait(invocation, waiter);
@@ -104,6 +106,7 @@ impl World {
 
     fn delete(&mut self, id: InstanceId) -> Held {
         self.cluster.pods.remove(&id);
+        self.is_losing = true;
         let cut = self.clients.cut(id);
         let effects = self.core.gone(id, self.now);
         self.carry_out(effects)?;
@@ -183,6 +186,7 @@ impl World {
         let pod = self.cluster.pods.get_mut(&id).expect("picked from them");
         (pod.is_ready, pod.is_up, pod.is_dialed) = (false, false, false);
         pod.foreign_until = None;
+        self.is_losing = true;
         self.other(|engine, now| engine.broke(id, failure(), now))?;
         while self.clients.load(id) > 0 {
             let of_instance = |(_, instance): &(_, _)| *instance == id;

@@ -18,8 +18,10 @@ pub(super) struct World {
     pub(super) role: Role,
     /// What the engine uses though it has left.
     pub(super) kept: Vec<InstanceId>,
-    /// Whether some instance serves, and since when that is so.
-    serves: (bool, Instant),
+    /// How many instances serve, and since when some or none do.
+    serves: (u32, Instant),
+    /// An instance goes out of rotation by the input at hand.
+    pub(super) is_losing: bool,
     wake: Option<Instant>,
     failed_at: Option<Instant>,
 }
@@ -35,7 +37,8 @@ impl World {
             clients: Clients::default(),
             role: Role::Standby,
             kept: vec![],
-            serves: (false, now),
+            serves: (0, now),
+            is_losing: false,
             wake: None,
             failed_at: None,
         };
@@ -87,11 +90,7 @@ impl World {
             let pod = self.cluster.pods.get_mut(&id);
             pod.into_iter().for_each(|pod| pod.is_dialed = true);
         }
-        for boot in boots.iter().filter(|boot| boot.failure.is_some()) {
-            self.failed_at = Some(self.now);
-            let pod = boot.instance.and_then(|id| self.cluster.pods.get_mut(&id));
-            pod.into_iter().for_each(|pod| pod.has_failed = true);
-        }
+        self.note_failures(&boots);
         self.cluster.order(&freeze, &thaw);
         self.cluster.marks.extend(mark);
         self.kept.retain(|id| !released.contains(id));
@@ -99,10 +98,7 @@ impl World {
             self.write(replicas)?;
         }
         self.wake = wake;
-        let serves = self.serving();
-        if serves != self.serves.0 {
-            self.serves = (serves, self.now);
-        }
+        self.note_serving();
         self.check()
     }
 
@@ -110,9 +106,22 @@ impl World {
         self.wake
     }
 
-    fn serving(&self) -> bool {
+    fn note_failures(&mut self, boots: &[BootReport]) {
+        for boot in boots.iter().filter(|boot| boot.failure.is_some()) {
+            self.failed_at = Some(self.now);
+            let pod = boot.instance.and_then(|id| self.cluster.pods.get_mut(&id));
+            pod.into_iter().for_each(|pod| pod.has_failed = true);
+        }
+    }
+
+    fn note_serving(&mut self) {
         let census = self.core.engine().census();
-        census.idle + census.busy + census.frozen > 0
+        let (before, since) = self.serves;
+        let serves = census.idle + census.busy + census.frozen;
+        // When the only one goes and another is taken back at the same moment, none served in between.
+        let is_other = std::mem::take(&mut self.is_losing) && before == 1;
+        let is_new = is_other || (serves > 0) != (before > 0);
+        self.serves = (serves, if is_new { self.now } else { since });
     }
 
     /// An invocation gets a slot.
@@ -167,7 +176,7 @@ impl World {
     /// `queue_timeout` counts while some instance serves, `boot_timeout` while none does.
     fn deadline(&self, invocation: Invocation) -> Option<Instant> {
         let (serves, since) = self.serves;
-        let timeout = if serves {
+        let timeout = if serves > 0 {
             self.settings.queue_timeout
         } else {
             self.settings.boot_timeout
