@@ -54,9 +54,20 @@ test('a request that runs is finished after SIGTERM', async (t) => {
   assert.deepEqual([answer.statusCode, code], [201, 0]);
 });
 
-test('hello says hello', async (t) => {
-  const { url } = await start(t, 'hello/server.js', { HOSTNAME: 'pod-1' });
-  assert.equal(await (await fetch(url)).text(), 'Hello from pod-1\n');
+test('hello counts its invocations and the time that it has run', async (t) => {
+  const { child, url } = await start(t, 'hello/server.js', { HOSTNAME: 'pod-1' });
+  const hello = async () => /^Hello from pod-1: invocation (\d+) of this instance, which has run for ([\d.]+) of its ([\d.]+) seconds\n$/
+    .exec(await (await fetch(url)).text()).slice(1).map(Number);
+  assert.equal((await hello())[0], 1);
+  let [invocation, ran] = await hello();
+  assert.equal(invocation, 2);
+  while (ran < 0.2) [invocation, ran] = await hello(); // it counts
+  child.kill('SIGSTOP');
+  const waited = await new Promise((resolve) => setTimeout(resolve, 500, 0.5)); // a while in which it must not count
+  child.kill('SIGCONT');
+  const [next, then, old] = await hello();
+  assert.equal(next, invocation + 1);
+  assert.ok(then < ran + waited - 0.1 && old - then > 0.3, `${ran} s, then ${then} of ${old} s`);
 });
 
 test('the catalogue lists every product with picture, price and form', async (t) => {

@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::support::{PROGRAM, function, ticked, ticks};
+use crate::support::{PROGRAM, Thaw, function, runs, ticked, ticks};
 
 /// A keeper and the test's end of its socket.
 struct Kept {
@@ -99,4 +99,41 @@ async fn one_that_is_frozen_ends_when_it_is_told_to() {
     kept.tell("freeze");
     assert_eq!(kept.hears(), "frozen");
     kept.end();
+}
+
+#[tokio::test]
+async fn between_invocations_nothing_of_an_instance_runs() {
+    let fields = format!("freeze: {{after: 50ms}}, {}", runs("serve"));
+    let thaw = Thaw::with(&fields).await;
+    let (ticker, clock) = (file(&thaw.dir, "ticker"), file(&thaw.dir, "clock"));
+    let (pid, _) = thaw.visit("/").await;
+    let reference = Kept::start(&[Path::new("tick"), &clock]);
+    let spawn = format!("/spawn?tick={}", ticker.display());
+    thaw.get(&spawn).await.ok();
+    ticked(&ticker, 1).await;
+    // Until its sub-process stands still for as long as the reference counts to fifty.
+    let mut before = 0;
+    while before != ticks(&ticker) {
+        before = ticks(&ticker);
+        ticked(&clock, ticks(&clock) + 50).await;
+    }
+    let answer = thaw.get("/").await;
+    assert_eq!(answer.header("thaw-boot"), "thawed");
+    assert!(!answer.header("server-timing").contains("thaw;dur=0.0"));
+    assert_eq!(answer.ok(), format!("{} 3", pid.as_raw_pid()));
+    ticked(&ticker, before + 1).await;
+    reference.end();
+}
+
+#[tokio::test]
+async fn one_that_must_go_on_running_does() {
+    let fields = format!("freeze: {{mode: Never, after: 1ms}}, {}", runs("serve"));
+    let thaw = Thaw::with(&fields).await;
+    let (ticker, clock) = (file(&thaw.dir, "ticker"), file(&thaw.dir, "clock"));
+    let spawn = format!("/spawn?tick={}", ticker.display());
+    thaw.get(&spawn).await.ok();
+    let reference = Kept::start(&[Path::new("tick"), &clock]);
+    ticked(&clock, 50).await;
+    ticked(&ticker, ticks(&ticker) + 50).await;
+    reference.end();
 }

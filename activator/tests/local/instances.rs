@@ -8,7 +8,8 @@ use crate::support::{Thaw, dead, runs, write};
 
 #[tokio::test]
 async fn a_cold_answer_then_hot_ones_from_the_same_process() {
-    let thaw = Thaw::with(&runs("serve")).await;
+    let fields = format!("freeze: {{after: 60s}}, {}", runs("serve"));
+    let thaw = Thaw::with(&fields).await;
     let first = thaw.get("/").await;
     assert_eq!(first.header("thaw-boot"), "cold");
     let (pid, count) = thaw.visit("/").await;
