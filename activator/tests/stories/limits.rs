@@ -1,5 +1,7 @@
 //! How much may wait, and how long; how much may be sent.
 
+use activator::budget::Caps;
+use crds::function::PathMatch;
 use futures::SinkExt;
 use hyper::body::Frame;
 
@@ -101,4 +103,59 @@ async fn a_request_that_turns_out_to_be_too_large_is_cut_off() {
     answering.await.unwrap().is_error(413, "RequestTooLarge");
     assert_eq!(thaw.get("/").await.instance(), "i2");
     thaw.keeps_its_promises();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entrypoints_share_the_instances_of_their_namespace() {
+    let caps = Caps {
+        namespace: Some(2),
+        ..Caps::default()
+    };
+    let manifest = Manifest {
+        boot: ms(300),
+        idle_after: ms(1),
+        ..Manifest::default()
+    };
+    let thaw = Thaw::start_within(caps, manifest).await;
+    let paths = [
+        ("pay", "/pay", PathMatch::Prefix),
+        ("web", "/", PathMatch::Prefix),
+    ];
+    thaw.publish("shop", &paths, manifest);
+    let both = [thaw.getting("/?gate=end"), thaw.getting("/?gate=end")];
+    thaw.inside(2).await;
+    // No room for another entrypoint's first instance, and nothing to wait for.
+    let refused = thaw.get("/pay").await;
+    refused.is_error(504, "BootTimeout");
+    assert!(refused.text().contains("NoRoom"), "{}", refused.text());
+    // One that waits gets the room that an instance leaves.
+    let waits = thaw.getting("/pay");
+    thaw.cluster.journal.open("end");
+    for answer in both {
+        answer.await.unwrap().instance();
+    }
+    waits.await.unwrap().instance();
+    assert_eq!(thaw.cluster.made().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn boots_in_flight_are_bounded_and_all_are_served() {
+    let caps = Caps {
+        boots: Some(2),
+        ..Caps::default()
+    };
+    let thaw = Thaw::start_within(caps, Manifest::default()).await;
+    let requests: Vec<_> = (0..10).map(|_| thaw.getting("/?gate=end")).collect();
+    // Each boot that ends makes room for the next, until everybody has an instance.
+    thaw.inside(10).await;
+    thaw.cluster.journal.open("end");
+    for request in requests {
+        request.await.unwrap().instance();
+    }
+    assert_eq!(thaw.cluster.made().len(), 10);
+    assert!(
+        thaw.cluster.most_booting() <= 2,
+        "{} booted at once",
+        thaw.cluster.most_booting()
+    );
 }

@@ -49,6 +49,8 @@ struct State {
     made: Vec<Arc<Process>>,
     pods: u64,
     costs: i32,
+    /// The most pods that were there at once and not ready.
+    most_booting: usize,
     /// Instances that were deleted while a request was inside.
     deleted_busy: Vec<String>,
     reports: Vec<BootReport>,
@@ -94,9 +96,10 @@ impl Cluster {
         self: &Arc<Self>,
         identity: &str,
         metrics: Arc<Metrics>,
+        caps: Caps,
     ) -> Arc<Entrypoints> {
         let (orders, ordered) = mpsc::unbounded_channel();
-        let entrypoints = Arc::new(Entrypoints::new(metrics, orders, Caps::default()));
+        let entrypoints = Arc::new(Entrypoints::new(metrics, orders, caps));
         let view = View {
             identity: identity.to_owned(),
             pods: self.follow(identity, &entrypoints),
@@ -160,6 +163,11 @@ impl Cluster {
     /// Instances that were deleted while a request was inside.
     pub(crate) fn deleted_busy(&self) -> Vec<String> {
         self.state.lock().unwrap().deleted_busy.clone()
+    }
+
+    /// The most pods of a Deployment that were there at once and not ready.
+    pub(crate) fn most_booting(&self) -> usize {
+        self.state.lock().unwrap().most_booting
     }
 
     /// How boots ended.
@@ -264,6 +272,8 @@ impl Cluster {
                     is_broken: false,
                 };
                 deployment.pods.push(pod.clone());
+                let booting = deployment.pods.iter().filter(|pod| !pod.is_ready).count();
+                state.most_booting = state.most_booting.max(booting);
                 state.tell_pod(&pod);
                 tokio::spawn(self.clone().boot(pod));
             } else if deployment.pods.len() > deployment.replicas {

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use activator::{
+    budget::Caps,
     engine::Takeover,
     entrypoint::{Entrypoint, Key},
     entrypoints::{self, Entrypoints},
@@ -101,7 +102,12 @@ pub(crate) struct Thaw {
 impl Thaw {
     /// The owner in a cluster of its own.
     pub(crate) async fn start(manifest: Manifest) -> Self {
-        let thaw = Self::standby(&Arc::default(), "only", manifest).await;
+        Self::start_within(Caps::default(), manifest).await
+    }
+
+    /// The same with bounds that all entrypoints share.
+    pub(crate) async fn start_within(caps: Caps, manifest: Manifest) -> Self {
+        let thaw = Self::standby_within(caps, &Arc::default(), "only", manifest).await;
         thaw.entrypoints.own(Takeover::Released);
         thaw
     }
@@ -112,8 +118,17 @@ impl Thaw {
         identity: &str,
         manifest: Manifest,
     ) -> Self {
+        Self::standby_within(Caps::default(), cluster, identity, manifest).await
+    }
+
+    async fn standby_within(
+        caps: Caps,
+        cluster: &Arc<Cluster>,
+        identity: &str,
+        manifest: Manifest,
+    ) -> Self {
         let metrics = Arc::new(Metrics::default());
-        let entrypoints = cluster.attach(identity, metrics.clone());
+        let entrypoints = cluster.attach(identity, metrics.clone(), caps);
         let proxy = Arc::new(Proxy {
             routes: Default::default(),
             metrics: metrics.clone(),
