@@ -21,6 +21,7 @@ mod estimate;
 mod fleet;
 mod freeze;
 mod instance;
+mod owner;
 mod queue;
 mod scale;
 
@@ -32,6 +33,7 @@ use tokio::time::Instant;
 
 pub use effects::{Admission, BootFailure, BootReport, Claim, Effects, Ending, Refusal};
 pub use instance::{Census, InstanceId, Marking, State};
+pub use owner::{Role, Takeover};
 pub use queue::WaiterId;
 
 use estimate::Estimate;
@@ -64,26 +66,6 @@ pub struct Settings {
     pub suspect_for: Duration,
     /// The nodes that it boots on, for the bound of boots in flight.
     pub pool: u64,
-}
-
-/// Whether this engine hands out the slots of its instances.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Another replica owns them, or nobody yet. Invocations queue.
-    Standby,
-    /// This engine does.
-    Owner,
-    /// No longer; what was accepted is finished on the instances that were kept.
-    Leaving,
-}
-
-/// How ownership came to this engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Takeover {
-    /// The previous owner released it; what it still uses is marked as held.
-    Released,
-    /// The previous owner vanished; nobody knows what its instances run.
-    Lapsed,
 }
 
 /// One entrypoint revision. See the module documentation.
@@ -221,42 +203,6 @@ impl Engine {
         self.settle(now)
     }
 
-    /// This replica owns the entrypoint from now on, unless it is leaving.
-    pub fn own(&mut self, takeover: Takeover, now: Instant) -> Effects {
-        if self.role == Role::Standby {
-            self.role = Role::Owner;
-        }
-        if self.role == Role::Owner {
-            while let Some((_, id)) = self.fleet.first(Shelf::Unowned) {
-                self.adopt(id, takeover, now);
-            }
-        }
-        self.settle(now)
-    }
-
-    /// This replica stops owning the entrypoint. Returns the instances that it goes on using until its invocations have ended, and
-    /// those that may run something else; the next owner must not touch them before [`Effects::released`].
-    pub fn leave(&mut self, now: Instant) -> (Vec<InstanceId>, Effects) {
-        self.role = Role::Leaving;
-        self.asked.clear();
-        self.lacking = 0;
-        let waiting = !self.queue.is_empty();
-        let is_kept = |instance: &Instance| match instance.state {
-            State::Serving => instance.running > 0 || waiting,
-            State::Booting { .. } => waiting,
-            State::Spent | State::Suspect { .. } => true,
-            _ => instance.running > 0,
-        };
-        let (kept, left): (Vec<_>, Vec<_>) = self
-            .fleet
-            .iter()
-            .partition(|(_, instance)| is_kept(instance));
-        let kept = kept.into_iter().map(|(id, _)| id).collect();
-        let left: Vec<_> = left.into_iter().map(|(id, _)| id).collect();
-        left.into_iter().for_each(|id| self.let_go(id));
-        (kept, self.settle(now))
-    }
-
     /// No invocation waits or runs here.
     pub fn is_quiet(&self) -> bool {
         self.queue.is_empty() && self.running() == 0
@@ -354,77 +300,11 @@ impl Engine {
             .change(id, |instance| instance.state = State::Spent);
     }
 
-    /// A leaving owner gives up what it does not need.
-    fn clear_out(&mut self) {
-        if self.usable() == 0 {
-            let refused = self
-                .queue
-                .drain()
-                .map(|waiter| (waiter, Refusal::Unavailable));
-            self.effects.refused.extend(refused);
-        }
-        if !self.queue.is_empty() {
-            return;
-        }
-        for shelf in Shelf::UNUSED
-            .into_iter()
-            .chain([Shelf::Booting, Shelf::Thawing])
-        {
-            while let Some((_, id)) = self.fleet.first(shelf) {
-                self.let_go(id);
-                self.effects.released.push(id);
-            }
-        }
-    }
-
-    /// Leaves an instance to the next owner, who must find it running.
-    fn let_go(&mut self, id: InstanceId) {
-        if self
-            .fleet
-            .remove(id)
-            .is_some_and(|instance| instance.is_frozen())
-        {
-            self.effects.thaw.push(id);
-        }
-    }
-
     fn note_serving(&mut self, now: Instant) {
         if self.fleet.count(&Shelf::SERVING) > 0 {
             self.serving_since.get_or_insert(now);
         } else if self.serving_since.take().is_some() {
             self.unserved_since = Some(now);
-        }
-    }
-
-    fn expire_waiters(&mut self, now: Instant) {
-        while let Some((waiter, since)) = self.queue.first()
-            && self
-                .waiter_deadline(since)
-                .is_some_and(|deadline| deadline <= now)
-        {
-            self.queue.remove(waiter);
-            let refusal = match (self.role, self.serving_since) {
-                (Role::Standby, _) => Refusal::Unavailable,
-                (_, Some(_)) => Refusal::QueueTimeout,
-                (_, None) => Refusal::BootTimeout(self.what_booting_waits_for()),
-            };
-            self.effects.refused.push((waiter, refusal));
-        }
-    }
-
-    /// `queue` counts while some instance serves, `boot` while none does; neither counts against the other.
-    fn waiter_deadline(&self, since: Instant) -> Option<Instant> {
-        match self.serving_since {
-            Some(serving) => self
-                .settings
-                .queue_timeout
-                .map(|timeout| since.max(serving) + timeout),
-            None => {
-                let since = self
-                    .unserved_since
-                    .map_or(since, |unserved| since.max(unserved));
-                self.settings.boot_timeout.map(|timeout| since + timeout)
-            }
         }
     }
 

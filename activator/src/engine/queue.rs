@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use tokio::time::Instant;
 
+use super::{Engine, Refusal, Role};
+
 /// A place in the queue. Smaller is earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WaiterId {
@@ -62,5 +64,40 @@ impl Queue {
 
     pub(super) fn is_empty(&self) -> bool {
         self.waiters.is_empty()
+    }
+}
+
+impl Engine {
+    /// Refuses those whose time is over.
+    pub(super) fn expire_waiters(&mut self, now: Instant) {
+        while let Some((waiter, since)) = self.queue.first()
+            && self
+                .waiter_deadline(since)
+                .is_some_and(|deadline| deadline <= now)
+        {
+            self.queue.remove(waiter);
+            let refusal = match (self.role, self.serving_since) {
+                (Role::Standby, _) => Refusal::Unavailable,
+                (_, Some(_)) => Refusal::QueueTimeout,
+                (_, None) => Refusal::BootTimeout(self.what_booting_waits_for()),
+            };
+            self.effects.refused.push((waiter, refusal));
+        }
+    }
+
+    /// `queue` counts while some instance serves, `boot` while none does; neither counts against the other.
+    pub(super) fn waiter_deadline(&self, since: Instant) -> Option<Instant> {
+        match self.serving_since {
+            Some(serving) => self
+                .settings
+                .queue_timeout
+                .map(|timeout| since.max(serving) + timeout),
+            None => {
+                let since = self
+                    .unserved_since
+                    .map_or(since, |unserved| since.max(unserved));
+                self.settings.boot_timeout.map(|timeout| since + timeout)
+            }
+        }
     }
 }
