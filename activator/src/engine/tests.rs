@@ -537,3 +537,104 @@ fn an_adopted_instance_is_not_reported_as_a_boot() {
     engine.own(Takeover::Released, now);
     assert_eq!(engine.accepted(id(7), now).boots, []);
 }
+
+/// One idle instance that has served, of an engine that freezes after a second.
+fn freezing() -> (Engine, Instant) {
+    let (mut engine, now) = owner(Settings {
+        freeze_after: Some(seconds(1)),
+        ..settings()
+    });
+    busy(&mut engine, 1, now);
+    let effects = engine.end(id(1), Ending::Clean, now);
+    assert_eq!(effects.wake, Some(now + seconds(1)));
+    (engine, now)
+}
+
+#[test]
+fn an_unused_instance_is_frozen_and_thawed_for_who_comes_next() {
+    let (mut engine, now) = freezing();
+    let later = now + seconds(1);
+    assert_eq!(engine.tick(later).freeze, [id(1)]);
+    engine.frozen(id(1), later);
+    assert_eq!(engine.census().frozen, 1);
+    let (waiter, effects) = arrive(&mut engine, later);
+    assert_eq!((effects.thaw, effects.scale), (vec![id(1)], None));
+    let effects = engine.thawed(id(1), later);
+    assert_eq!(effects.dispatched, [(waiter, id(1))]);
+}
+
+#[test]
+fn a_thaw_does_not_wait_for_the_freeze_before_it() {
+    let (mut engine, now) = freezing();
+    let later = now + seconds(1);
+    assert_eq!(engine.tick(later).freeze, [id(1)]);
+    let (waiter, effects) = arrive(&mut engine, later);
+    assert_eq!(effects.thaw, [id(1)]);
+    // Overtaken: it says nothing any more.
+    assert_eq!(engine.frozen(id(1), later).dispatched, []);
+    assert_eq!(engine.thawed(id(1), later).dispatched, [(waiter, id(1))]);
+}
+
+#[test]
+fn a_thaw_that_nobody_waits_for_any_more_ends_in_a_freeze() {
+    let (mut engine, now) = freezing();
+    let later = now + seconds(1);
+    engine.tick(later);
+    engine.frozen(id(1), later);
+    let (waiter, _) = arrive(&mut engine, later);
+    engine.cancel(waiter, later);
+    assert_eq!(engine.thawed(id(1), later).freeze, [id(1)]);
+}
+
+#[test]
+fn an_instance_is_not_frozen_before_it_has_served() {
+    let (mut engine, now) = owner(Settings {
+        freeze_after: Some(seconds(1)),
+        min: 1,
+        ..settings()
+    });
+    engine.scaled(Some(1), now);
+    engine.seen(id(1), false, now);
+    engine.accepted(id(1), now);
+    assert_eq!(engine.tick(now + seconds(10)).freeze, []);
+}
+
+#[test]
+fn a_frozen_instance_idles_out_like_any_other() {
+    let (mut engine, now) = freezing();
+    engine.tick(now + seconds(1));
+    engine.frozen(id(1), now + seconds(1));
+    assert_eq!(going(&engine.tick(now + seconds(60))), [id(1)]);
+}
+
+#[test]
+fn an_instance_that_can_be_taken_back_is_not_replaced_by_a_boot() {
+    let (mut engine, now) = owner(settings());
+    busy(&mut engine, 2, now);
+    engine.end(id(1), Ending::Clean, now);
+    let idled_out = now + seconds(60);
+    assert_eq!(going(&engine.tick(idled_out)), [id(1)]);
+    let lower = Settings {
+        min: 2,
+        ..settings()
+    };
+    assert_eq!(engine.configure(lower, idled_out).scale, None);
+    assert_eq!(engine.census().idle, 1);
+}
+
+#[test]
+fn what_is_not_permitted_is_not_booted() {
+    let now = Instant::now();
+    let mut engine = Engine::paced(settings());
+    engine.own(Takeover::Released, now);
+    engine.observed(Some(0), now);
+    for _ in 0..3 {
+        assert_eq!(arrive(&mut engine, now).1.scale, None);
+    }
+    assert_eq!(engine.claim().lacking, 3);
+    assert_eq!(engine.permit(2, now).scale, Some(2));
+    let claim = engine.claim();
+    assert_eq!((claim.instances, claim.boots, claim.lacking), (2, 2, 1));
+    // A permit is for the moment.
+    assert_eq!(engine.scaled(Some(2), now).scale, None);
+}
