@@ -3,7 +3,10 @@
 //! Pure: members say what they have and lack, and are told what they may add. Whoever lacks something stands in line and gets one
 //! instance at a time, so that the burst of one does not keep the others out.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::Hash,
+};
 
 use crate::engine::Claim;
 
@@ -42,8 +45,6 @@ pub(crate) struct Budget<M> {
 struct Member<M> {
     this: M,
     namespace: String,
-    /// The nodes that it boots on.
-    pool: u64,
     claim: Claim,
     /// Granted, and not redeemed yet.
     reserved: u32,
@@ -70,7 +71,6 @@ impl<M: Clone> Budget<M> {
         let member = Member {
             this,
             namespace: namespace.to_owned(),
-            pool: 0,
             claim: Claim::default(),
             reserved: 0,
             is_in_line: false,
@@ -89,15 +89,9 @@ impl<M: Clone> Budget<M> {
     }
 
     /// What a member has and lacks now that so many of its grants are redeemed or given up.
-    pub(crate) fn claim(
-        &mut self,
-        seat: Seat,
-        pool: u64,
-        claim: Claim,
-        redeemed: u32,
-    ) -> Grants<M> {
+    pub(crate) fn claim(&mut self, seat: Seat, claim: Claim, redeemed: u32) -> Grants<M> {
         self.change(seat, |member| {
-            (member.pool, member.claim) = (pool, claim);
+            member.claim = claim;
             member.reserved = member.reserved.saturating_sub(redeemed);
         });
         if let Some(member) = self.members.get_mut(&seat)
@@ -135,11 +129,9 @@ impl<M: Clone> Budget<M> {
     }
 
     fn has_room(&self, seat: Seat) -> bool {
-        let Member {
-            namespace, pool, ..
-        } = &self.members[&seat];
-        let in_namespace = self.in_namespace.get(namespace).copied();
-        let boots = self.boots_on.get(pool).copied();
+        let member = &self.members[&seat];
+        let in_namespace = self.in_namespace.get(&member.namespace).copied();
+        let boots = self.boots_on.get(&member.claim.pool).copied();
         [
             (self.caps.cluster, self.instances),
             (self.caps.namespace, in_namespace.unwrap_or_default()),
@@ -154,21 +146,29 @@ impl<M: Clone> Budget<M> {
         let Some(member) = self.members.get_mut(&seat) else {
             return;
         };
-        let namespace = self
-            .in_namespace
-            .entry(member.namespace.clone())
-            .or_default();
-        let before = self.boots_on.entry(member.pool).or_default();
-        *before -= member.boots();
-        self.instances -= member.instances();
-        *namespace -= member.instances();
+        let (instances, boots, pool) = (member.instances(), member.boots(), member.claim.pool);
         change(member);
-        self.instances += member.instances();
-        *namespace += member.instances();
-        *self.boots_on.entry(member.pool).or_default() += member.boots();
-        // Whoever has nothing leaves no trace.
-        self.in_namespace.retain(|_, count| *count > 0);
-        self.boots_on.retain(|_, count| *count > 0);
+        self.instances = self.instances - instances + member.instances();
+        add(
+            &mut self.in_namespace,
+            &member.namespace,
+            member.instances(),
+            instances,
+        );
+        add(&mut self.boots_on, &pool, 0, boots);
+        add(&mut self.boots_on, &member.claim.pool, member.boots(), 0);
+    }
+}
+
+/// Changes one sum; one of nothing leaves no trace.
+fn add<K: Clone + Eq + Hash>(sums: &mut HashMap<K, u32>, of: &K, more: u32, less: u32) {
+    let sum = sums.get(of).copied().unwrap_or_default() + more - less;
+    if sum == 0 {
+        sums.remove(of);
+    } else if let Some(known) = sums.get_mut(of) {
+        *known = sum;
+    } else {
+        sums.insert(of.clone(), sum);
     }
 }
 
@@ -195,6 +195,7 @@ mod tests {
             instances,
             boots,
             lacking,
+            pool: 0,
         }
     }
 
@@ -207,8 +208,8 @@ mod tests {
     fn without_caps_everything_is_granted_at_once() {
         let mut budget = Budget::new(Caps::default());
         let seat = budget.join("a", "prod");
-        assert_eq!(budget.claim(seat, 0, claim(0, 0, 1000), 0), [("a", 1000)]);
-        assert_eq!(budget.claim(seat, 0, claim(1000, 1000, 0), 1000), []);
+        assert_eq!(budget.claim(seat, claim(0, 0, 1000), 0), [("a", 1000)]);
+        assert_eq!(budget.claim(seat, claim(1000, 1000, 0), 1000), []);
     }
 
     #[test]
@@ -219,13 +220,17 @@ mod tests {
         };
         let mut budget = Budget::new(caps);
         let seats = ["a", "b", "c"].map(|name| budget.join(name, "prod"));
-        assert_eq!(budget.claim(seats[0], 0, claim(0, 0, 10), 0), [("a", 3)]);
-        assert_eq!(budget.claim(seats[0], 0, claim(3, 3, 7), 3), []);
-        assert_eq!(budget.claim(seats[1], 0, claim(0, 0, 5), 0), []);
+        assert_eq!(budget.claim(seats[0], claim(0, 0, 10), 0), [("a", 3)]);
+        assert_eq!(budget.claim(seats[0], claim(3, 3, 7), 3), []);
+        assert_eq!(budget.claim(seats[1], claim(0, 0, 5), 0), []);
         // Other nodes have room of their own.
-        assert_eq!(budget.claim(seats[2], 7, claim(0, 0, 1), 0), [("c", 1)]);
+        let elsewhere = Claim {
+            pool: 7,
+            ..claim(0, 0, 1)
+        };
+        assert_eq!(budget.claim(seats[2], elsewhere, 0), [("c", 1)]);
         // Two boots end: a was first in line, b is next.
-        let grants = budget.claim(seats[0], 0, claim(3, 1, 7), 0);
+        let grants = budget.claim(seats[0], claim(3, 1, 7), 0);
         assert_eq!(sorted(grants), [("a", 1), ("b", 1)]);
     }
 
@@ -238,12 +243,12 @@ mod tests {
         };
         let mut budget = Budget::new(caps);
         let (a, b) = (budget.join("a", "one"), budget.join("b", "two"));
-        assert_eq!(budget.claim(a, 0, claim(0, 0, 5), 0), [("a", 2)]);
-        assert_eq!(budget.claim(a, 0, claim(2, 0, 3), 2), []);
-        assert_eq!(budget.claim(b, 0, claim(0, 0, 5), 0), [("b", 1)]);
-        assert_eq!(budget.claim(b, 0, claim(1, 0, 4), 1), []);
+        assert_eq!(budget.claim(a, claim(0, 0, 5), 0), [("a", 2)]);
+        assert_eq!(budget.claim(a, claim(2, 0, 3), 2), []);
+        assert_eq!(budget.claim(b, claim(0, 0, 5), 0), [("b", 1)]);
+        assert_eq!(budget.claim(b, claim(1, 0, 4), 1), []);
         // One of a's instances goes: a stood in line first.
-        assert_eq!(budget.claim(a, 0, claim(1, 0, 4), 0), [("a", 1)]);
+        assert_eq!(budget.claim(a, claim(1, 0, 4), 0), [("a", 1)]);
         // a is deleted with everything it has.
         assert_eq!(budget.leave(a), [("b", 1)]);
     }
@@ -256,8 +261,8 @@ mod tests {
         };
         let mut budget = Budget::new(caps);
         let (a, b) = (budget.join("a", "prod"), budget.join("b", "prod"));
-        assert_eq!(budget.claim(a, 0, claim(0, 0, 1), 0), [("a", 1)]);
-        assert_eq!(budget.claim(b, 0, claim(0, 0, 1), 0), []);
-        assert_eq!(budget.claim(a, 0, claim(0, 0, 0), 1), [("b", 1)]);
+        assert_eq!(budget.claim(a, claim(0, 0, 1), 0), [("a", 1)]);
+        assert_eq!(budget.claim(b, claim(0, 0, 1), 0), []);
+        assert_eq!(budget.claim(a, claim(0, 0, 0), 1), [("b", 1)]);
     }
 }

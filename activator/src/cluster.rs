@@ -6,6 +6,7 @@ pub mod kubernetes;
 pub mod local;
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -15,16 +16,16 @@ use tokio::{
     sync::mpsc::UnboundedReceiver,
     time::{Instant, sleep},
 };
-use tokio_util::{task::TaskTracker, time::DelayQueue};
+use tokio_util::{
+    task::TaskTracker,
+    time::{DelayQueue, delay_queue},
+};
 
 use crate::{
     engine::{BootReport, InstanceId},
     entrypoint::{Entrypoint, Mark, Order},
     instance::Instance,
 };
-
-/// The longest time that the timer wheel can hold is some years; a tick that comes too early does nothing.
-const FARTHEST: Duration = Duration::from_secs(24 * 3600);
 
 /// What a cluster does for its entrypoints. What it sees there comes back by the methods of [`Entrypoint`].
 pub trait Cluster: Clone + Send + Sync + 'static {
@@ -63,7 +64,7 @@ pub async fn carry_out(
     mut orders: UnboundedReceiver<(Arc<Entrypoint>, Order)>,
     tasks: TaskTracker,
 ) {
-    let mut timers = DelayQueue::<Weak<Entrypoint>>::new();
+    let mut timers = Timers::default();
     loop {
         let (entrypoint, order) = tokio::select! {
             ordered = orders.recv() => match ordered {
@@ -71,18 +72,13 @@ pub async fn carry_out(
                 None => return,
             },
             Some(due) = timers.next() => {
-                if let Some(entrypoint) = due.into_inner().upgrade() {
-                    entrypoint.tick();
-                }
+                due.tick();
                 continue;
             }
         };
         let cluster = cluster.clone();
         match order {
-            Order::Wake(at) => {
-                let farthest = Instant::now() + FARTHEST;
-                timers.insert_at(Arc::downgrade(&entrypoint), at.min(farthest));
-            }
+            Order::Wake(at) => timers.set(&entrypoint, at),
             Order::Permit(boots) => entrypoint.permit(boots),
             Order::Freeze(id, instance) => cluster.freeze(&entrypoint, id, &instance),
             Order::Thaw(id, instance) => cluster.thaw(&entrypoint, id, &instance),
@@ -105,6 +101,38 @@ pub async fn carry_out(
             }
             Order::Release(instance) => {
                 tasks.spawn(async move { cluster.release(&entrypoint, instance).await });
+            }
+        }
+    }
+}
+
+/// The next timer of each entrypoint.
+#[derive(Default)]
+struct Timers {
+    queue: DelayQueue<Weak<Entrypoint>>,
+    /// By the address of the entrypoint, which its entry in the queue keeps from being used again.
+    keys: HashMap<usize, delay_queue::Key>,
+}
+
+impl Timers {
+    fn set(&mut self, entrypoint: &Arc<Entrypoint>, at: Instant) {
+        let address = Arc::as_ptr(entrypoint).addr();
+        match self.keys.get(&address) {
+            Some(key) => self.queue.reset_at(key, at),
+            None => {
+                let key = self.queue.insert_at(Arc::downgrade(entrypoint), at);
+                self.keys.insert(address, key);
+            }
+        }
+    }
+
+    /// The next entrypoint that is due; `None` if there is no timer.
+    async fn next(&mut self) -> Option<Arc<Entrypoint>> {
+        loop {
+            let due = self.queue.next().await?.into_inner();
+            self.keys.remove(&due.as_ptr().addr());
+            if let Some(entrypoint) = due.upgrade() {
+                return Some(entrypoint);
             }
         }
     }

@@ -140,6 +140,11 @@ impl Engine {
             self.fleet.set_concurrency(settings.concurrency);
         }
         self.settings = settings;
+        if settings.freeze_after.is_none() {
+            while let Some(id) = self.fleet.last(Shelf::Frozen) {
+                self.wake_up(id);
+            }
+        }
         self.settle(now)
     }
 
@@ -231,11 +236,6 @@ impl Engine {
         }
     }
 
-    /// The nodes that it boots on.
-    pub fn pool(&self) -> u64 {
-        self.settings.pool
-    }
-
     /// Whether the instance is still known.
     pub fn knows(&self, instance: InstanceId) -> bool {
         self.fleet.get(instance).is_some()
@@ -285,11 +285,13 @@ impl Engine {
         let uses = self.uses;
         self.fleet.change(id, |instance| {
             instance.running = instance.running.saturating_sub(1);
-            if ending == Ending::Broken {
-                instance.state = State::Spent;
-            } else if instance.state == State::Serving {
-                (instance.last_use, instance.used_at) = (uses, now);
-                instance.activity = Activity::Awake;
+            match ending {
+                Ending::Broken => instance.state = State::Spent,
+                Ending::Clean if instance.state == State::Serving => {
+                    (instance.last_use, instance.used_at) = (uses, now);
+                    instance.activity = Activity::Awake;
+                }
+                Ending::Clean | Ending::Unused => {}
             }
         });
     }

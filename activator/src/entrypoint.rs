@@ -194,7 +194,8 @@ impl Entrypoint {
     pub fn thawed(&self, id: InstanceId) {
         self.input(|shell, now| {
             if let Some(member) = shell.members.get_mut(&id) {
-                member.thawed(now);
+                let took = member.thawed(now);
+                took.into_iter().for_each(|took| self.meter.thawed(took));
             }
             ((), shell.engine.thawed(id, now))
         });

@@ -112,6 +112,11 @@ impl Instance {
         (first, self.running.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
+    /// The one that was counted in last has not begun: the next one is the first in its place.
+    pub(crate) fn forget_entry(&self) {
+        self.invocations.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// Counts an invocation out.
     pub(crate) fn leave(&self) {
         self.running.fetch_sub(1, Ordering::Relaxed);

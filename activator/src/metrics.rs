@@ -102,6 +102,7 @@ pub struct Metrics {
     invocation_seconds: Histograms<OfEntrypoint>,
     queue_seconds: Histograms<OfEntrypoint>,
     boot_seconds: Histograms<With<Stage>>,
+    thaw_seconds: Histograms<OfEntrypoint>,
     boots: Family<With<BootEnd>, Counter>,
     queue_length: Family<OfEntrypoint, Gauge>,
     running: Family<OfEntrypoint, Gauge>,
@@ -123,6 +124,7 @@ impl Default for Metrics {
             invocation_seconds: Family::new_with_constructor(histogram),
             queue_seconds: Family::new_with_constructor(histogram),
             boot_seconds: Family::new_with_constructor(histogram),
+            thaw_seconds: Family::new_with_constructor(histogram),
             boots: Family::default(),
             queue_length: Family::default(),
             running: Family::default(),
@@ -154,6 +156,11 @@ impl Default for Metrics {
             "boot_seconds",
             "Cold boots by stage",
             metrics.boot_seconds.clone(),
+        );
+        r.register(
+            "thaw_seconds",
+            "From asking for a thaw to running again",
+            metrics.thaw_seconds.clone(),
         );
         r.register("boots", "Cold boots by outcome", metrics.boots.clone());
         r.register(
@@ -342,6 +349,11 @@ impl Meter {
                 .get_or_create(&labels)
                 .observe(time.as_secs_f64());
         }
+    }
+
+    pub(crate) fn thawed(&self, took: Duration) {
+        let thaws = self.all.thaw_seconds.get_or_create(&self.labels);
+        thaws.observe(took.as_secs_f64());
     }
 
     pub(crate) fn boot_ended(&self, outcome: &'static str, reason: &str) {

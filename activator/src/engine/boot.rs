@@ -239,6 +239,9 @@ impl Engine {
             State::Booting { waits_for, .. } => waits_for.clone(),
             _ => None,
         });
+        if self.boots() == 0 && self.lacking == 0 && self.failures.failures > 0 {
+            return self.failures.last.clone();
+        }
         said.unwrap_or_else(|| {
             let (reason, message) = if self.boots() == 0 && self.lacking > 0 {
                 ("NoRoom", "the bound of instances in the cluster, of instances in the namespace, or of boots in flight is reached")

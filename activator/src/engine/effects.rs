@@ -17,6 +17,8 @@ pub enum Refusal {
     BootFailed(BootFailure),
     /// `timeouts.boot` passed.
     BootTimeout(BootFailure),
+    /// The replica goes away and has no instance any more.
+    Draining,
     /// No replica took the entrypoint over in time.
     Unavailable,
 }
@@ -33,6 +35,8 @@ pub struct BootFailure {
 /// How an invocation left its instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
+    /// It never began: its client had left before it got the slot.
+    Unused,
     /// The answer ended as it should.
     Clean,
     /// It was cut, timed out or the instance broke the protocol: the instance may still be running it and is not used again.
@@ -98,6 +102,8 @@ pub struct Claim {
     pub boots: u32,
     /// More that are wanted.
     pub lacking: u32,
+    /// The nodes that it boots on.
+    pub pool: u64,
 }
 
 impl Effects {

@@ -64,10 +64,7 @@ impl Engine {
     /// A leaving owner gives up what it does not need.
     pub(super) fn clear_out(&mut self) {
         if self.usable() == 0 {
-            let refused = self
-                .queue
-                .drain()
-                .map(|waiter| (waiter, Refusal::Unavailable));
+            let refused = self.queue.drain().map(|waiter| (waiter, Refusal::Draining));
             self.effects.refused.extend(refused);
         }
         if !self.queue.is_empty() {

@@ -64,6 +64,7 @@ impl Engine {
             instances: self.written(),
             boots: self.boots(),
             lacking: self.lacking,
+            pool: self.settings.pool,
         }
     }
 
@@ -149,6 +150,9 @@ impl Engine {
         else {
             return u32::MAX;
         };
+        if self.queue.is_empty() {
+            return self.usable().max(min);
+        }
         let up = |since: Instant| self.boot.rest(now - since);
         let serving = self.fleet.count(&Shelf::SERVING) as usize;
         let booting = self.fleet.on(Shelf::Booting).map(|(since, _)| since);

@@ -47,10 +47,9 @@ impl Entrypoint {
                 return others;
             }
             shell.claimed = claim;
-            let pool = shell.engine.pool();
             let grants = self
                 .budget
-                .with(|budget| budget.claim(self.seat, pool, claim, redeemed));
+                .with(|budget| budget.claim(self.seat, claim, redeemed));
             for (entrypoint, boots) in reachable(grants) {
                 if std::ptr::eq(&*entrypoint, self) {
                     shell.redeemed = boots;

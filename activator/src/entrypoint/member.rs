@@ -85,10 +85,11 @@ impl Member {
         self.instance.name.clone()
     }
 
-    /// It runs again.
-    pub(super) fn thawed(&mut self, now: Instant) {
-        let since = self.thawing_since.take();
-        self.thaw = since.map(|since| (now - since, now));
+    /// It runs again; how long that took.
+    pub(super) fn thawed(&mut self, now: Instant) -> Option<Duration> {
+        let took = now - self.thawing_since.take()?;
+        self.thaw = Some((took, now));
+        Some(took)
     }
 }
 

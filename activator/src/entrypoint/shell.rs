@@ -1,6 +1,6 @@
 //! The state behind the lock, and what an input leads to.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{sync::oneshot, time::Instant};
 
@@ -9,6 +9,9 @@ use crate::{
     engine::{BootReport, Claim, Effects, Ending, Engine, InstanceId, Refusal, Settings, WaiterId},
     sync::MutexGuard,
 };
+
+/// The farthest timer. A timer wheel holds some years, and a tick that comes too early does no harm.
+const FARTHEST: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Debug)]
 pub(super) struct Shell {
@@ -117,9 +120,10 @@ impl Entrypoint {
         let (output, mut effects) = input(&mut shell, now);
         let grants = self.claim(&mut shell, &mut effects, now);
         let (answers, orders) = self.follow(&mut shell, effects, now);
+        // Under the lock: the cluster hears of a thaw after the freeze that was decided before it.
+        orders.into_iter().for_each(|order| self.order(order));
         drop(shell);
         answers.into_iter().for_each(Answer::deliver);
-        orders.into_iter().for_each(|order| self.order(order));
         pass_on(grants);
         output
     }
@@ -181,6 +185,7 @@ impl Entrypoint {
         orders.extend((!marked.is_empty()).then_some(Order::Mark(marked)));
         orders.extend(scale.map(|_| Order::Scale));
         // One that comes too early ticks in vain and asks for the next.
+        let wake = wake.map(|wake| wake.min(now + FARTHEST));
         if let Some(wake) = wake
             && shell.wake.is_none_or(|at| wake < at)
         {

@@ -18,8 +18,8 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn deliver(self) {
-        if let Err(Ok(mut unused)) = self.to.send(self.outcome) {
-            unused.finish();
+        if let Err(Ok(unused)) = self.to.send(self.outcome) {
+            unused.give_back();
         }
     }
 }
@@ -38,7 +38,7 @@ impl Drop for Waiting<'_> {
         }
         self.outcome.close();
         match self.outcome.try_recv() {
-            Ok(Ok(mut unused)) => unused.finish(),
+            Ok(Ok(unused)) => unused.give_back(),
             Ok(Err(_)) => {}
             Err(_) => self
                 .entrypoint
@@ -71,6 +71,13 @@ impl Slot {
         self.free();
     }
 
+    /// Nothing was done with it.
+    fn give_back(mut self) {
+        self.ending = Ending::Unused;
+        self.instance.forget_entry();
+        self.free();
+    }
+
     /// The entrypoint took the slot back in its own way.
     pub(super) fn forget(&mut self) {
         self.entrypoint = None;
@@ -89,7 +96,9 @@ impl Slot {
             }
             (took, shell.engine.end(self.id, self.ending, now))
         });
-        entrypoint.meter.used(took);
+        if self.ending != Ending::Unused {
+            entrypoint.meter.used(took);
+        }
     }
 }
 

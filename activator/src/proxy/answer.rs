@@ -96,6 +96,12 @@ impl Failure {
                 "The function is not deployed yet",
                 "the operator has not made a revision of the entrypoint yet; try again".to_owned(),
             ),
+            Self::Refused(Refusal::Draining) => (
+                S::SERVICE_UNAVAILABLE,
+                "Draining",
+                "The activator is going away",
+                "no instance of the entrypoint is left here; try again".to_owned(),
+            ),
             Self::Refused(Refusal::Unavailable) => (
                 S::SERVICE_UNAVAILABLE,
                 "Unavailable",

@@ -103,7 +103,7 @@ async fn a_request_in_the_queue_of_an_owner_without_instances_is_told_to_come_ba
     hand_over(&old, &new).await;
     let answer = waits.await.unwrap();
     if answer.status == 503 {
-        answer.is_error(503, "Unavailable");
+        answer.is_error(503, "Draining");
         assert_eq!(answer.header("retry-after"), "1");
     } else {
         answer.instance();
