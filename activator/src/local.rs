@@ -64,14 +64,19 @@ pub async fn run(settings: LocalSettings, view: View) -> anyhow::Result<()> {
         view.news(&format!("listening on {url}"));
     }
 
+    // Before anything runs, since it may fail.
+    let watch = settings
+        .watch
+        .then(|| Watch::start(&settings.files, functions, view.clone()));
+    let watch = watch.transpose().context("watch files for --watch")?;
+
     let (health, stop) = (Arc::new(Health::default()), CancellationToken::new());
     let serving = tokio::spawn(server::serve(listener, proxy, health.clone(), stop.clone()));
     // These run as long as the process.
     tokio::spawn(carry_out(local.clone(), ordered, TaskTracker::new()));
     tokio::spawn(local.clone().show_status());
-    if settings.watch {
-        let watch = Watch::start(&settings.files, functions, view.clone());
-        tokio::spawn(watch.context("watch files for --watch")?.follow());
+    if let Some(watch) = watch {
+        tokio::spawn(watch.follow());
     }
 
     signals.next().await;

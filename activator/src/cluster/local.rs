@@ -131,6 +131,7 @@ impl Local {
                 "every port for instances is in use: end other programs",
             ));
         };
+        self.view.changed();
         let name = state.next_name(key);
         let id = entrypoint.seen(&name, &name, false, 0);
         let (tell, told) = mpsc::unbounded_channel();

@@ -5,7 +5,7 @@
 //! `shuttle::replay` plays again.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Schedules for each story; `THAW_SCHEDULES` asks for more.
-const SCHEDULES: usize = 2_000;
+const SCHEDULES: usize = 1_000;
 
 /// The cluster may go on this often before everything must be at rest.
 const LOOKS: usize = 100;
@@ -76,8 +76,10 @@ fn tell(caps: Caps, max: u32, uses: &[Use], deaths: &[Death]) {
     entrypoint.observed(Some(0));
     let inside = Arc::new(Inside::default());
     let pods = Arc::new(Mutex::new(Pods::default()));
-    let cluster = pods.clone();
-    let cluster = thread::spawn(move || block_on(follow(orders, &cluster)));
+    let cluster = {
+        let (pods, inside) = (pods.clone(), inside.clone());
+        thread::spawn(move || block_on(follow(orders, &pods, &inside)))
+    };
     let clients: Vec<_> = uses
         .iter()
         .map(|use_| {
@@ -121,7 +123,7 @@ fn entrypoint(max: u32, orders: Orders, budget: &SharedBudget) -> Arc<Entrypoint
         max,
         concurrency: 1,
         burst: Burst::PerRequest,
-        idle_after: Duration::ZERO,
+        idle_after: Duration::from_secs(1),
         freeze_after: Some(Duration::ZERO),
         queue: 10,
         queue_timeout: None,
@@ -133,20 +135,37 @@ fn entrypoint(max: u32, orders: Orders, budget: &SharedBudget) -> Arc<Entrypoint
     Entrypoint::new(key, settings, orders, budget.clone(), meter)
 }
 
-/// Requests inside each instance.
+/// Requests inside each instance, and which are frozen.
 #[derive(Debug, Default)]
-struct Inside(std::sync::Mutex<HashMap<InstanceId, AtomicU32>>);
+struct Inside {
+    requests: std::sync::Mutex<HashMap<InstanceId, AtomicU32>>,
+    frozen: std::sync::Mutex<HashSet<InstanceId>>,
+}
 
 impl Inside {
     fn change(&self, id: InstanceId, change: impl FnOnce(&AtomicU32) -> u32) -> u32 {
-        let mut inside = self.0.lock().expect("nothing panics under this lock");
-        change(inside.entry(id).or_default())
+        let mut requests = self
+            .requests
+            .lock()
+            .expect("nothing panics under this lock");
+        change(requests.entry(id).or_default())
+    }
+
+    fn freeze(&self, id: InstanceId) {
+        let requests = self.change(id, |inside| inside.load(Ordering::Relaxed));
+        assert_eq!(requests, 0, "{id:?} is frozen while it runs something");
+        self.frozen().insert(id);
+    }
+
+    fn frozen(&self) -> std::sync::MutexGuard<'_, HashSet<InstanceId>> {
+        self.frozen.lock().expect("nothing panics under this lock")
     }
 
     /// One request, and nobody else's, for as long as the slot is held.
     fn visit(&self, id: InstanceId) {
         let others = self.change(id, |inside| inside.fetch_add(1, Ordering::Relaxed));
         assert_eq!(others, 0, "{id:?} runs two invocations");
+        assert!(!self.frozen().contains(&id), "{id:?} does not run");
         thread::yield_now();
         self.change(id, |inside| inside.fetch_sub(1, Ordering::Relaxed));
     }
@@ -210,15 +229,25 @@ fn strike(entrypoint: &Entrypoint, pods: &Mutex<Pods>, death: Death) {
 }
 
 /// A cluster does what is ordered, in its own time.
-async fn follow(mut orders: UnboundedReceiver<(Arc<Entrypoint>, Order)>, pods: &Mutex<Pods>) {
+async fn follow(
+    mut orders: UnboundedReceiver<(Arc<Entrypoint>, Order)>,
+    pods: &Mutex<Pods>,
+    inside: &Inside,
+) {
     while let Some((entrypoint, order)) = orders.recv().await {
         match order {
             Order::Scale | Order::Mark(_) => {
                 let mut pods = pods.lock().expect("nothing panics under this lock");
                 pods.write(&entrypoint, order);
             }
-            Order::Freeze(id, _) => entrypoint.frozen(id),
-            Order::Thaw(id, _) => entrypoint.thawed(id),
+            Order::Freeze(id, _) => {
+                inside.freeze(id);
+                entrypoint.frozen(id);
+            }
+            Order::Thaw(id, _) => {
+                inside.frozen().remove(&id);
+                entrypoint.thawed(id);
+            }
             Order::Permit(boots) => entrypoint.permit(boots),
             Order::Wake(at) => {
                 let rest = at.saturating_duration_since(Instant::now());

@@ -242,6 +242,8 @@ impl<'a> Keeper<'a> {
 
     fn obey(&mut self, told: Told) {
         match told {
+            // It would never see its end.
+            Told::Freeze if self.kill_at.is_some() => {}
             Told::Freeze => {
                 self.signal(Signal::STOP);
                 self.freezes = true;

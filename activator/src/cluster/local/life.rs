@@ -151,9 +151,20 @@ fn cannot_start(error: &io::Error) -> BootFailure {
 fn cannot_run(kind: io::ErrorKind, why: &str, launch: &Launch) -> BootFailure {
     let (command, dir) = (&launch.words[0], launch.dir.display());
     if kind == io::ErrorKind::NotFound {
-        let message = format!(
-            "there is no program {command:?}, neither in PATH nor in {dir}: install it, or correct command in the manifest"
-        );
+        let is_file = launch.dir.join(command).is_file();
+        let message = if !is_file {
+            format!(
+                "there is no program {command:?}, neither in PATH nor in {dir}: install it, or correct command in the manifest"
+            )
+        } else if command.contains('/') {
+            format!(
+                "{command:?} in {dir} names an interpreter that is not there: correct its first line"
+            )
+        } else {
+            format!(
+                "there is no program {command:?} in PATH; for the one in {dir} write ./{command}"
+            )
+        };
         return failure("CommandNotFound", message);
     }
     let message = format!("{command:?} in {dir}: {why}");

@@ -12,6 +12,7 @@ use std::{
 use crds::{
     Function,
     entrypoint::{Entrypoint, resolve},
+    function::EntrypointFields,
 };
 use kube::ResourceExt;
 use serde::Deserialize;
@@ -166,8 +167,12 @@ fn dir(beside: &Path, working_dir: Option<&str>) -> (PathBuf, Option<String>) {
         return (wanted.to_owned(), None);
     }
     let instead = beside.display();
-    let note =
-        format!("{working_dir} is no directory of this machine; the command runs in {instead}");
+    let problem = if wanted.is_absolute() {
+        "is no directory of this machine"
+    } else {
+        "must be absolute, as in a Pod"
+    };
+    let note = format!("{working_dir} {problem}; the command runs in {instead}");
     (beside.to_owned(), Some(note))
 }
 
@@ -178,6 +183,7 @@ fn rules(function: &Function) -> Vec<String> {
     if !is_label(&name) || name.contains("--") {
         problems.push(format!("metadata.name: {name:?}: use at most 63 lower-case letters, digits and single dashes, starting with a letter"));
     }
+    ranges("spec.defaults", &function.spec.defaults, &mut problems);
     let (mut names, mut paths) = (HashSet::new(), HashMap::new());
     if function.spec.entrypoints.is_empty() {
         problems.push("spec.entrypoints: list at least one".to_owned());
@@ -200,6 +206,18 @@ fn rules(function: &Function) -> Vec<String> {
         } else if path != "/" && path.ends_with('/') {
             problems.push(format!("{field}.path: {path:?}: leave out the slash at the end; everything below the path belongs to it"));
         }
+        if path.contains("//") || path.split('/').any(|part| part == "." || part == "..") {
+            problems.push(format!(
+                "{field}.path: {path:?}: leave out empty segments, . and .."
+            ));
+        }
+        if !path
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "/-._~!$&()*+,;=:@".contains(c))
+        {
+            problems.push(format!("{field}.path: {path:?}: use letters, digits and -._~!$&()*+,;=:@ only, without percent-encoding, query or fragment"));
+        }
+        ranges(&field, &entrypoint.fields, &mut problems);
         if let Some(other) = paths.insert(path, name).filter(|other| *other != name) {
             problems.push(format!(
                 "{field}.path: {path:?} is that of {other} too; give each its own"
@@ -207,6 +225,24 @@ fn rules(function: &Function) -> Vec<String> {
         }
     }
     problems
+}
+
+/// Numbers that the API server would refuse.
+fn ranges(field: &str, fields: &EntrypointFields, problems: &mut Vec<String>) {
+    let scale = fields.scale.clone().unwrap_or_default();
+    let queue = fields.limits.as_ref().and_then(|limits| limits.queue);
+    for (name, value, least, most) in [
+        ("scale.min", scale.min, 0, 10_000),
+        ("scale.max", scale.max, 1, 10_000),
+        ("scale.concurrency", scale.concurrency, 1, 1_000),
+        ("limits.queue", queue, 1, 100_000),
+    ] {
+        if let Some(value) = value.filter(|value| !(least..=most).contains(value)) {
+            problems.push(format!(
+                "{field}.{name}: {value} is not within {least} and {most}"
+            ));
+        }
+    }
 }
 
 /// A DNS label that starts with a letter.

@@ -1,6 +1,6 @@
 //! What a person sees: the lines of the instances, what happens to them, and on a terminal how things stand.
 //!
-//! One thread writes, so that a terminal that is slow or stopped never holds up an invocation.
+//! One thread writes. A terminal that is slow or stopped holds up only an instance that goes on writing, as any pipe does.
 
 mod status;
 

@@ -38,6 +38,8 @@ pub struct Watch {
     files: Vec<PathBuf>,
     functions: Functions,
     view: View,
+    /// The manifests as they were given: what is beside a link is not what is beside its target.
+    given: Vec<PathBuf>,
     watcher: RecommendedWatcher,
     changed: UnboundedReceiver<PathBuf>,
     /// What is watched, and whether with everything below.
@@ -56,6 +58,7 @@ impl Watch {
             files: files.iter().map(|file| real(file)).collect(),
             functions,
             view,
+            given: files.to_vec(),
             watcher,
             changed,
             roots: HashSet::new(),
@@ -98,7 +101,7 @@ impl Watch {
     }
 
     fn read_again(&mut self) {
-        match manifest::read(&self.files) {
+        match manifest::read(&self.given) {
             Ok(read) => {
                 self.view.news("the manifest changed and is read again");
                 read.notes.iter().for_each(|note| self.view.news(note));
@@ -196,7 +199,7 @@ fn belongs_to<'a>(file: &Path, all: &'a [Watched]) -> Vec<&'a Name> {
     sharing.map(|watched| &watched.name).collect()
 }
 
-/// Whether a file is an editor's, or that of a tool.
+/// Whether a file is an editor's, that of a tool, or one that programs write where they run.
 fn is_foreign(below: &Path) -> bool {
     let mut parts = below.components().filter_map(|part| match part {
         Component::Normal(part) => part.to_str(),
@@ -210,9 +213,11 @@ fn is_foreign(below: &Path) -> bool {
     let is_editors = name.ends_with('~')
         || name.starts_with('#')
         || name == "4913"
-        || [".swp", ".swx", ".swo", ".tmp", ".bak"]
-            .iter()
-            .any(|end| name.ends_with(end));
+        || [
+            ".swp", ".swx", ".swo", ".tmp", ".bak", ".log", ".pid", "-journal", "-wal",
+        ]
+        .iter()
+        .any(|end| name.ends_with(end));
     is_editors || parts.any(is_tool)
 }
 

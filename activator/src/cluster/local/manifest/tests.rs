@@ -146,6 +146,22 @@ fn nothing_wins_silently() {
         two("name: A, path: /a", "name: b, path: /b"),
         &["lower-case"],
     );
+    for path in ["/a?b", "/a%20b"] {
+        let first = format!("name: a, path: {path:?}");
+        one_problem(two(&first, "name: b, path: /b"), &["percent-encoding"]);
+    }
+    one_problem(
+        two("name: a, path: /a/../c", "name: b, path: /b"),
+        &["empty segments"],
+    );
+    one_problem(
+        two("name: a, path: /a, scale: {max: 0}", "name: b, path: /b"),
+        &["spec.entrypoints[a].scale.max: 0"],
+    );
+    one_problem(
+        two("name: a, path: /a, limits: {queue: 0}", "name: b, path: /b"),
+        &["spec.entrypoints[a].limits.queue: 0"],
+    );
 }
 
 #[test]

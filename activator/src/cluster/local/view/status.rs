@@ -89,7 +89,7 @@ fn line(name: &str, waiting: usize, census: Census, last: Option<&str>) -> Strin
         (idle, "idle"),
         (busy, "busy"),
         (frozen, "frozen"),
-        (draining, "going"),
+        (draining, "draining"),
     ];
     let counts = counts
         .into_iter()
