@@ -75,19 +75,20 @@ impl Client {
             Some(kept) => kept,
             None => Connection::open(self.port).await,
         };
-        let kind = self.dice.roll(100);
+        let kind = self.dice.roll(200);
         let request = self.of_kind(kind, id);
+        let asked = request.uri().clone();
         let patience = Duration::from_millis(self.dice.roll(12));
         let asking = async {
             match kind {
-                76..80 => connection.leave_before_the_answer(request, patience).await,
-                80..84 => connection.leave_in_the_answer(request).await,
-                84..86 => connection.leave_in_the_upload(request, patience).await,
+                152..160 => connection.leave_before_the_answer(request, patience).await,
+                160..168 => connection.leave_in_the_answer(request).await,
+                168..172 => connection.leave_in_the_upload(request, patience).await,
                 _ => connection.ask(request).await,
             }
         };
         let end = timeout(LONG, asking).await;
-        let end = end.unwrap_or_else(|_| panic!("{id} was lost: it hangs"));
+        let end = end.unwrap_or_else(|_| panic!("{asked} was lost: it hangs"));
         if matches!(end, End::Answered { .. }) {
             self.connection = Some(connection);
         }
@@ -97,7 +98,7 @@ impl Client {
         Outcome {
             id,
             end,
-            kills: kind >= 98,
+            kills: kind >= 198,
         }
     }
 
@@ -105,18 +106,18 @@ impl Client {
         let entrypoint = ["freezes", "never"][self.dice.roll(2) as usize];
         let (pause, size) = (self.dice.roll(4), self.dice.roll(20_000));
         let behaviour = match kind {
-            0..50 => String::new(),
-            50..62 => format!("&sleep={pause}"),
-            62..70 => format!("&size={size}"),
-            76..80 => format!("&sleep={}", pause * 4),
-            70..76 | 80..84 => format!("&pieces=3&size={size}&pause={pause}"),
-            97 => format!("&die=after&pause={pause}"),
-            98 => format!("&die=head&sleep={pause}"),
-            99 => format!("&die=body&pieces=3&size={size}"),
+            0..100 => String::new(),
+            100..124 => format!("&sleep={pause}"),
+            124..140 => format!("&size={size}"),
+            152..160 => format!("&sleep={}", pause * 4),
+            140..152 | 160..168 => format!("&pieces=3&size={size}&pause={pause}"),
+            197 => format!("&die=after&pause={pause}"),
+            198 => format!("&die=head&sleep={pause}"),
+            199 => format!("&die=body&pieces=3&size={size}"),
             _ => String::new(),
         };
         let upload = match kind {
-            84..97 => size as usize,
+            168..197 => size as usize,
             _ => 0,
         };
         let request = Request::builder()

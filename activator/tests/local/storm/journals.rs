@@ -53,16 +53,18 @@ impl Journals {
 
 /// How many instances there were at once, by the activator's words.
 pub(super) fn most_at_once(said: &[String]) -> usize {
-    let (mut up, mut most) = (HashSet::new(), 0);
+    let (mut up, mut gone, mut most) = (HashSet::new(), HashSet::new(), 0);
     for line in said {
         let news = line.strip_prefix("thaw | ").unwrap_or(line);
         let Some((instance, what)) = news.split_once(' ') else {
             continue;
         };
-        if what.starts_with("booted in ") {
+        // Of one that crashes at once the end may be said first.
+        if what.starts_with("booted in ") && !gone.contains(instance) {
             up.insert(instance);
         } else if what == "goes" || what.starts_with("ended: ") {
             up.remove(instance);
+            gone.insert(instance);
         }
         most = most.max(up.len());
     }
