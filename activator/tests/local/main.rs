@@ -10,4 +10,6 @@ mod instances;
 mod keepers;
 mod manifests;
 mod no_process_is_left;
+#[cfg(target_os = "linux")]
+mod storm;
 mod watching;

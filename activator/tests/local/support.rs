@@ -17,19 +17,23 @@ use tokio::{
 };
 
 /// The longest wait of a story for anything.
-const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// The activator's program.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_thaw-activator");
 
-/// The program of the functions. Cargo builds it with the tests, unless one test is named.
+/// The program of the functions.
 pub(crate) fn function() -> PathBuf {
+    example("function")
+}
+
+/// The program of an example. Cargo builds it with the tests, unless one test is named.
+pub(crate) fn example(name: &str) -> PathBuf {
     let beside = Path::new(PROGRAM).parent().unwrap();
-    let program = beside.join("examples/function");
-    let remedy = "run `cargo build -p activator --example function`";
+    let program = beside.join("examples").join(name);
     assert!(
         program.is_file(),
-        "{} is missing: {remedy}",
+        "{} is missing: run `cargo build -p activator --examples`",
         program.display()
     );
     program
@@ -40,7 +44,7 @@ pub(crate) fn function() -> PathBuf {
 pub(crate) struct Thaw {
     pub(crate) child: Child,
     pub(crate) dir: TempDir,
-    port: u16,
+    pub(crate) port: u16,
     said: Arc<Mutex<Vec<String>>>,
 }
 
