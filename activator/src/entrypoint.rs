@@ -239,11 +239,16 @@ impl Entrypoint {
     /// A time has come that was asked for with [`Order::Wake`].
     pub fn tick(&self) {
         self.input(|shell, now| {
-            // Of several timers only the one that is set counts: the others were overtaken.
-            if shell.wake.take_if(|at| *at <= now).is_none() {
-                return ((), Effects::default());
-            }
-            ((), shell.engine.tick(now))
+            let effects = match shell.wake.take() {
+                // Too early: the timer is set again.
+                Some(at) if at > now => Effects {
+                    wake: Some(at),
+                    ..Effects::default()
+                },
+                Some(_) => shell.engine.tick(now),
+                None => Effects::default(),
+            };
+            ((), effects)
         });
     }
 

@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
+use crate::budget::Caps;
+
 /// The subcommand of local mode.
 const LOCAL: &str = "local";
 
@@ -55,8 +57,6 @@ pub struct LocalSettings {
     #[arg(long)]
     pub watch: bool,
 }
-
-use crate::budget::Caps;
 
 /// Holds a request while an instance boots, and gives every invocation a slot.
 #[derive(Clone, Debug, Parser)]
