@@ -10,10 +10,7 @@ mod order;
 mod shell;
 mod slot;
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Weak},
-};
+use std::sync::{Arc, Weak};
 
 use tokio::{sync::oneshot, time::Instant};
 
@@ -22,7 +19,7 @@ use crate::{
     engine::{
         Admission, BootFailure, Census, Effects, InstanceId, Refusal, Settings, Takeover, WaiterId,
     },
-    instance::Tail,
+    instance::{Address, Tail},
     metrics::Meter,
     sync::Mutex,
 };
@@ -143,7 +140,7 @@ impl Entrypoint {
     }
 
     /// Where the instance will listen.
-    pub fn located(&self, id: InstanceId, address: SocketAddr) {
+    pub fn located(&self, id: InstanceId, address: Address) {
         let mut shell = self.lock();
         let dial = shell
             .members

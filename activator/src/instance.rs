@@ -3,11 +3,11 @@
 //! Connections are kept here and not in a pooled client: hyper's pooled client loses a request whose connection failed, while
 //! `try_send_request` gives it back unread.
 
+mod connection;
 mod tail;
 
 use std::{
     io,
-    net::SocketAddr,
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -16,42 +16,39 @@ use std::{
 };
 
 use http::{Request, Response};
-use hyper::{
-    body::Incoming,
-    client::conn::http1::{SendRequest, handshake},
-};
-use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::Instant};
+use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use crate::proxy::upload::RequestBody;
+pub use connection::{Address, Connection};
 pub use tail::Tail;
 
 /// A kept connection older than this is not used: common servers close idle ones after 2 s (gunicorn) or 5 s (Node.js), and a request
 /// that crosses such a close on the wire is lost.
 const KEPT_FOR: Duration = Duration::from_secs(1);
-/// One attempt to connect. A pod address that nobody answers yet drops the first packet silently.
-const CONNECT: Duration = Duration::from_secs(1);
+
+/// How an instance came up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Booted {
+    pub(crate) took: Duration,
+    pub(crate) at: Instant,
+    /// What the time went into; the last is all of it.
+    pub(crate) stages: [(&'static str, Duration); 5],
+}
 
 /// One instance of an entrypoint revision.
 #[derive(Debug)]
 pub struct Instance {
     /// Name of the pod.
     pub name: String,
-    address: OnceLock<SocketAddr>,
+    address: OnceLock<Address>,
     kept: Mutex<Vec<Connection>>,
-    /// How long it booted and when it was up, for the answer to its first invocation. Unset if it was there before this process.
-    pub(crate) boot: OnceLock<(Duration, Instant)>,
+    /// For the answer to its first invocation. Unset if it was there before this process.
+    pub(crate) boot: OnceLock<Booted>,
     invocations: AtomicU64,
     running: AtomicU32,
     /// What it wrote last, where that can be known.
     tail: OnceLock<Arc<Tail>>,
-}
-
-/// A connection that carries nothing.
-#[derive(Debug)]
-pub struct Connection {
-    sender: SendRequest<RequestBody>,
-    idle_since: Instant,
 }
 
 /// Why a request got no answer.
@@ -87,7 +84,7 @@ impl Instance {
     }
 
     /// Where it listens; the first word counts, since a pod keeps its address. True if this is news.
-    pub(crate) fn locate(&self, address: SocketAddr) -> bool {
+    pub(crate) fn locate(&self, address: Address) -> bool {
         self.address.set(address).is_ok()
     }
 
@@ -144,10 +141,10 @@ impl Instance {
         mut request: Request<RequestBody>,
     ) -> Result<(Response<Incoming>, Connection), SendError> {
         while let Some(mut connection) = self.take_kept() {
-            if connection.sender.ready().await.is_err() {
+            if !connection.is_ready().await {
                 continue;
             }
-            match connection.sender.try_send_request(request).await {
+            match connection.send(request).await {
                 Ok(response) => return Ok((response, connection)),
                 Err(mut error) => match error.take_message() {
                     Some(unsent) => request = unsent,
@@ -155,8 +152,7 @@ impl Instance {
                 },
             }
         }
-        let connected = self.connect().await;
-        let mut connection = match connected {
+        let mut connection = match self.connect().await {
             Ok(connection) => connection,
             Err(source) => {
                 let instance = self.name.clone();
@@ -167,7 +163,7 @@ impl Instance {
                 });
             }
         };
-        match connection.sender.try_send_request(request).await {
+        match connection.send(request).await {
             Ok(response) => Ok((response, connection)),
             Err(error) => Err(error.into_error().into()),
         }
@@ -175,8 +171,8 @@ impl Instance {
 
     /// Keeps a connection whose answer has ended.
     pub(crate) fn keep(&self, mut connection: Connection) {
-        if !connection.sender.is_closed() {
-            connection.idle_since = Instant::now();
+        if !connection.is_closed() {
+            connection.rest();
             self.kept
                 .lock()
                 .expect("nothing panics under this lock")
@@ -187,7 +183,7 @@ impl Instance {
     fn take_kept(&self) -> Option<Connection> {
         let mut kept = self.kept.lock().expect("nothing panics under this lock");
         let newest = kept.pop()?;
-        if newest.idle_since.elapsed() < KEPT_FOR {
+        if newest.rests_for() < KEPT_FOR {
             return Some(newest);
         }
         kept.clear();
@@ -196,16 +192,6 @@ impl Instance {
 
     async fn connect(&self) -> io::Result<Connection> {
         let address = *self.address.get().ok_or(io::ErrorKind::NotConnected)?;
-        let stream = tokio::time::timeout(CONNECT, TcpStream::connect(address)).await??;
-        stream.set_nodelay(true)?;
-        let (sender, connection) = handshake(TokioIo::new(stream))
-            .await
-            .map_err(io::Error::other)?;
-        // It ends when the sender is dropped or the instance closes it; what went wrong reaches the request itself.
-        tokio::spawn(async move { connection.await.ok() });
-        Ok(Connection {
-            sender,
-            idle_since: Instant::now(),
-        })
+        Connection::open(address).await
     }
 }

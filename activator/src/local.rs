@@ -53,6 +53,8 @@ pub async fn run(settings: LocalSettings, view: View) -> anyhow::Result<()> {
     let proxy = Arc::new(Proxy {
         routes: Default::default(),
         metrics,
+        // Whoever develops a function may type its request.
+        body_rate: None,
     });
     let local = Local::new(view.clone()).context("find the program of this process")?;
     // Nobody else ever owned anything here.

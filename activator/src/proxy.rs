@@ -3,15 +3,24 @@
 //! A request is held by not reading its body. It goes to a second instance only if the first saw no byte of it.
 
 pub(crate) mod answer;
+mod asks;
 pub(crate) mod body;
+mod form;
 pub(crate) mod head;
+mod patience;
 mod running;
+mod timing;
+mod tunnel;
 pub(crate) mod upload;
 
 use std::{net::IpAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
-use http::{HeaderValue, Request, Response, Version, header::TRANSFER_ENCODING, request::Parts};
+use http::{
+    HeaderValue, Request, Response, Version,
+    header::{EXPECT, TRANSFER_ENCODING, UPGRADE},
+    request::Parts,
+};
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Bytes, Incoming};
 use tokio::time::Instant;
@@ -19,12 +28,17 @@ use tokio::time::Instant;
 use crate::{
     entrypoint::{Entrypoint, Key, Slot},
     metrics::Metrics,
-    routes::{Route, Routes},
+    routes::{Host, Route, Routes},
 };
 use answer::{Failure, Place};
+use asks::Asks;
 use body::AnswerBody;
+use form::Form;
 use head::Target;
+pub use patience::Rate;
 use running::{Answered, Running, Unanswered};
+use timing::Timing;
+use tunnel::Tunnel;
 use upload::RequestBody;
 
 /// An answer: Thaw's own or a function's.
@@ -37,6 +51,16 @@ pub struct Proxy {
     pub routes: ArcSwap<Routes>,
     /// Where refusals are counted.
     pub metrics: Arc<Metrics>,
+    /// How slowly a client may send a body; `None` is as slowly as it likes.
+    pub body_rate: Option<Rate>,
+}
+
+/// Who asks, and what for.
+struct Asked {
+    parts: Parts,
+    body: Incoming,
+    target: Target,
+    peer: IpAddr,
 }
 
 impl Proxy {
@@ -46,154 +70,168 @@ impl Proxy {
     /// Dropping the future gives up a place in the queue. An invocation that has begun goes on to its end without a reader.
     pub(crate) async fn serve(&self, request: Request<Incoming>, peer: IpAddr) -> Answer {
         let (parts, body) = request.into_parts();
-        let id = head::request_id(&parts.headers);
+        let (id, form) = (head::request_id(&parts.headers), Form::of(&parts));
+        let refuse = |failure: &Failure, place: Place<'_>, key: Option<&Key>| {
+            self.metrics.rejected(key, failure.code());
+            failure.answer(place, &id, form).map(Either::Left)
+        };
         let target = match head::check(&parts) {
             Ok(target) => target,
-            Err(problem) => {
-                return self.refuse(&Failure::BadRequest(problem), Place::default(), None, &id);
-            }
+            Err(problem) => return refuse(&Failure::BadRequest(problem), Place::default(), None),
         };
-        let routes = self.routes.load();
-        let host = routes.host(&target.host);
-        let Some((host, route)) =
-            host.and_then(|host| Some((host.clone(), host.route(parts.uri.path())?.clone())))
-        else {
-            return self.refuse(&Failure::NoRoute, Place::default(), None, &id);
+        let Some((function, route)) = self.route(&target.host, parts.uri.path()) else {
+            return refuse(&Failure::NoRoute, Place::default(), None);
         };
-        drop(routes);
         let place = Place {
-            function: &host.function,
+            function: &function.function,
             entrypoint: &route.entrypoint,
         };
         let key = route.target.as_ref().ok().map(|entrypoint| &entrypoint.key);
-        match invoke(&route, parts, body, &target, &id, peer).await {
-            Ok(answer) => answer.map(Either::Right),
-            Err(failure) => self.refuse(&failure, place, key, &id),
+        let asked = Asked {
+            parts,
+            body,
+            target,
+            peer,
+        };
+        match self.invoke(&route, asked, &id).await {
+            Ok(answer) => answer,
+            Err(failure) => refuse(&failure, place, key),
         }
     }
 
-    fn refuse(
+    fn route(&self, host: &str, path: &str) -> Option<(Arc<Host>, Arc<Route>)> {
+        let routes = self.routes.load();
+        let host = routes.host(host)?;
+        Some((host.clone(), host.route(path)?.clone()))
+    }
+
+    /// Runs one invocation up to the head of its answer.
+    async fn invoke(
         &self,
-        failure: &Failure,
-        place: Place<'_>,
-        key: Option<&Key>,
+        route: &Route,
+        asked: Asked,
         id: &HeaderValue,
-    ) -> Answer {
-        self.metrics.rejected(key, failure.code());
-        failure.answer(place, id).map(Either::Left)
+    ) -> Result<Answer, Failure> {
+        let Asked {
+            mut parts,
+            body,
+            target,
+            peer,
+        } = asked;
+        let limit = route.limits.request_bytes;
+        if target.length.is_some_and(|length| length > limit) {
+            return Err(Failure::RequestTooLarge { limit });
+        }
+        let entrypoint = route.target.as_ref().map_err(|why| match why {
+            Some(why) => Failure::NoRevision(why.clone()),
+            None => Failure::NotYet,
+        })?;
+        let asks = Asks::of(&mut parts);
+        // A call may be silent for as long as both sides like.
+        let rate = self.body_rate.filter(|_| !form::is_grpc(&parts.headers));
+        head::prepare(&mut parts, &target, id, &route.path, peer);
+        asks.write(&mut parts.headers);
+        if target.length.is_none() && !body.is_end_stream() {
+            // hyper leaves the body of a GET without a length out.
+            let chunked = HeaderValue::from_static("chunked");
+            parts.headers.insert(TRANSFER_ENCODING, chunked);
+        }
+        let (body, upload) = RequestBody::new(body, limit, rate, entrypoint.meter.request_bytes());
+        let request = Request::from_parts(parts, body);
+
+        let arrived = Instant::now();
+        let (slot, request) = admit(entrypoint, request, route).await?;
+        let mut running = Running::start(slot, request, upload.clone(), route);
+        let answered = loop {
+            match running.head().await {
+                Ok(answered) => break answered,
+                Err(Unanswered::Unreached(request)) => {
+                    let slot = again(entrypoint, running.into_slot()).await?;
+                    running = Running::start(slot, *request, upload.clone(), route);
+                }
+                Err(Unanswered::Failed(failure)) => return Err(failure),
+            }
+        };
+        pass_on(answered, asks, entrypoint, arrived, id)
     }
 }
 
-/// Runs one invocation up to the head of its answer.
-async fn invoke(
+/// Waits for a slot. Meanwhile a part of the body may be read, unless the client waits to be asked for it.
+async fn admit(
+    entrypoint: &Entrypoint,
+    mut request: Request<RequestBody>,
     route: &Route,
-    mut parts: Parts,
-    body: Incoming,
-    target: &Target,
-    id: &HeaderValue,
-    peer: IpAddr,
-) -> Result<Response<AnswerBody>, Failure> {
-    let limit = route.request_bytes;
-    if target.length.is_some_and(|length| length > limit) {
-        return Err(Failure::RequestTooLarge { limit });
-    }
-    let entrypoint = route.target.as_ref().map_err(|why| match why {
-        Some(why) => Failure::NoRevision(why.clone()),
-        None => Failure::NotYet,
-    })?;
-    head::prepare(&mut parts, target, id, &route.path, peer);
-    if target.length.is_none() && !body.is_end_stream() {
-        // hyper leaves the body of a GET without a length out.
-        parts
-            .headers
-            .insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    let (body, upload) = RequestBody::new(body, limit, entrypoint.meter.request_bytes());
+) -> Result<(Slot, Request<RequestBody>), Failure> {
+    let is_asked_for = request.headers().contains_key(EXPECT);
+    let most = if is_asked_for {
+        0
+    } else {
+        route.limits.buffer_bytes
+    };
+    let slot = tokio::select! {
+        // First, so that nothing is read ahead if a slot is free.
+        biased;
+        slot = entrypoint.admit() => slot.map_err(Failure::Refused)?,
+        fault = request.body_mut().read_ahead(most) => {
+            return Err(Failure::of_body(fault, route.limits.request_bytes));
+        }
+    };
+    Ok((slot, request))
+}
 
-    let arrived = Instant::now();
-    let slot = entrypoint.admit().await.map_err(Failure::Refused)?;
-    let mut running = Running::start(
-        slot,
-        Request::from_parts(parts, body),
-        upload.clone(),
-        route,
-    );
+/// Makes an instance's answer one for the client.
+fn pass_on(
+    answered: Answered,
+    asks: Asks,
+    entrypoint: &Entrypoint,
+    arrived: Instant,
+    id: &HeaderValue,
+) -> Result<Answer, Failure> {
     let Answered {
         mut head,
+        upgrade,
         held,
         clocks,
         started,
-    } = loop {
-        match running.head().await {
-            Ok(answered) => break answered,
-            Err(Unanswered::Unreached(request)) => {
-                let slot = again(entrypoint, running.into_slot()).await?;
-                running = Running::start(slot, *request, upload.clone(), route);
-            }
-            Err(Unanswered::Failed(failure)) => return Err(failure),
-        }
-    };
+    } = answered;
+    let meter = &entrypoint.meter;
     let waited = started - arrived;
-    entrypoint.meter.waited(waited);
+    meter.waited(waited);
     let timing = Timing {
         waited,
-        boot: held.slot.boot,
-        thaw: held.slot.thaw,
+        slot: &held.slot,
         exec: started.elapsed(),
     };
-    entrypoint
-        .meter
-        .answered(timing.kind(), head.status.as_u16());
+    meter.answered(timing.kind(), head.status.as_u16());
+    let protocol = head.headers.remove(UPGRADE);
     head::strip_hop_by_hop(&mut head.headers);
     head.headers.remove(head::ERROR);
     head.headers.insert(head::REQUEST_ID, id.clone());
     head.version = Version::HTTP_11;
     timing.write(&mut head.headers);
-    let bytes = entrypoint.meter.response_bytes();
-    Ok(Response::from_parts(
-        head,
-        AnswerBody::new(held, clocks, bytes),
-    ))
+    let Some(instance) = upgrade else {
+        let body = AnswerBody::new(held, clocks, meter.response_bytes());
+        return Ok(Response::from_parts(head, Either::Right(body)));
+    };
+    let (Some((_, client)), Some(protocol)) = (asks.switch, protocol) else {
+        return Err(Failure::InstanceFailed(
+            "it switched protocols without being asked".to_owned(),
+        ));
+    };
+    asks::agree(&mut head.headers, protocol);
+    let tunnel = Tunnel {
+        client,
+        instance,
+        held,
+        clocks,
+        request_bytes: meter.request_bytes(),
+        response_bytes: meter.response_bytes(),
+    };
+    tunnel.open();
+    Ok(Response::from_parts(head, Either::Left(Full::default())))
 }
 
 async fn again(entrypoint: &Arc<Entrypoint>, slot: Slot) -> Result<Slot, Failure> {
     tracing::debug!(entrypoint = %entrypoint.key, pod = slot.instance.name, "instance refused the connection, waiting for another");
     entrypoint.admit_again(slot).await.map_err(Failure::Refused)
-}
-
-/// What the answer's headers say about its way.
-struct Timing {
-    waited: std::time::Duration,
-    boot: Option<std::time::Duration>,
-    thaw: Option<std::time::Duration>,
-    exec: std::time::Duration,
-}
-
-impl Timing {
-    fn kind(&self) -> &'static str {
-        match (self.boot, self.thaw) {
-            (Some(_), _) => "cold",
-            (None, Some(_)) => "thawed",
-            (None, None) => "hot",
-        }
-    }
-
-    fn write(&self, headers: &mut http::HeaderMap) {
-        let ms = |time: std::time::Duration| time.as_secs_f64() * 1000.0;
-        // An invocation may have come while the instance was booting already.
-        let boot = self.boot.unwrap_or_default().min(self.waited);
-        let thaw = self.thaw.unwrap_or_default().min(self.waited - boot);
-        let queue = self.waited - boot - thaw;
-        let value = format!(
-            "queue;dur={:.1}, boot;dur={:.1}, thaw;dur={:.1}, exec;dur={:.1}",
-            ms(queue),
-            ms(boot),
-            ms(thaw),
-            ms(self.exec)
-        );
-        headers.insert(head::BOOT, HeaderValue::from_static(self.kind()));
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            headers.append(head::SERVER_TIMING, value);
-        }
-    }
 }

@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crds::{entrypoint::Timeouts, function::PathMatch};
+use crds::{
+    entrypoint::{Limits, Timeouts},
+    function::{OnDisconnect, PathMatch},
+};
 
 use crate::entrypoint::Entrypoint;
 
@@ -34,10 +37,12 @@ pub struct Route {
     pub entrypoint: String,
     /// The revision that takes traffic, or why there is none as far as the operator has said it.
     pub target: Result<Arc<Entrypoint>, Option<String>>,
-    /// Largest request body in bytes.
-    pub request_bytes: u64,
+    /// Of the request's body.
+    pub limits: Limits,
     /// The clocks of an invocation.
     pub timeouts: Timeouts,
+    /// What becomes of an invocation whose client leaves.
+    pub on_disconnect: OnDisconnect,
 }
 
 impl Routes {
@@ -100,7 +105,12 @@ mod tests {
             path_match: *path_match,
             entrypoint: (*path).to_owned(),
             target: Err(None),
-            request_bytes: 0,
+            limits: Limits {
+                queue: 1,
+                request_bytes: 0,
+                buffer_bytes: 0,
+            },
+            on_disconnect: OnDisconnect::Finish,
             timeouts: Timeouts {
                 queue: None,
                 boot: None,

@@ -64,7 +64,8 @@ pub async fn serve(
             async move {
                 let is_http1 = request.version() < http::Version::HTTP_2;
                 let mut answer = proxy.serve(request, peer).await;
-                if is_http1 && health.is_draining.load(Ordering::Relaxed) {
+                let switches = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+                if is_http1 && !switches && health.is_draining.load(Ordering::Relaxed) {
                     // The next request of this client finds another replica.
                     answer
                         .headers_mut()
@@ -74,7 +75,7 @@ pub async fn serve(
             }
         });
         let connection = server
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection_with_upgrades(TokioIo::new(stream), service)
             .into_owned();
         let connection = open.watch(connection);
         tokio::spawn(async move {

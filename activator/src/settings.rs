@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
-use crate::budget::Caps;
+use crate::{budget::Caps, proxy::Rate};
 
 /// The subcommand of local mode.
 const LOCAL: &str = "local";
@@ -80,6 +80,12 @@ pub struct Settings {
     /// Then finish accepted requests, at most this long.
     #[arg(long, env = "THAW_DRAIN", default_value = "300s", value_parser = humantime::parse_duration)]
     pub drain: Duration,
+    /// Bytes a second that a client has to send of a body that an instance waits for; 0: no bound.
+    #[arg(long, env = "THAW_BODY_RATE", default_value_t = 240)]
+    pub body_rate: u32,
+    /// Such a client may pause this long.
+    #[arg(long, env = "THAW_BODY_GRACE", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub body_grace: Duration,
     /// The most instances of all Functions; 0: no bound.
     #[arg(long, env = "THAW_MAX_INSTANCES", default_value_t = 0)]
     pub max_instances: u32,
@@ -98,6 +104,14 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// How slowly a client may send.
+    pub fn body_rate(&self) -> Option<Rate> {
+        (self.body_rate > 0).then_some(Rate {
+            bytes_per_second: self.body_rate,
+            grace: self.body_grace,
+        })
+    }
+
     /// What all entrypoints together may have.
     pub fn caps(&self) -> Caps {
         let cap = |most: u32| (most > 0).then_some(most);

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{
     function::{
         Burst, EntrypointFields, EntrypointSpec, FreezeMode, FreezeSpec, FunctionSpec, LimitsSpec,
-        PathMatch, ScaleSpec, TimeoutsSpec,
+        OnDisconnect, PathMatch, Protocol, ScaleSpec, TimeoutsSpec,
     },
     names,
     pod::PodFields,
@@ -40,6 +40,8 @@ pub struct Entrypoint {
     pub limits: Limits,
     /// How long each wait may last.
     pub timeouts: Timeouts,
+    /// What becomes of an invocation whose client leaves.
+    pub on_disconnect: OnDisconnect,
 }
 
 /// What a user wrote about the pod of an entrypoint.
@@ -59,6 +61,9 @@ pub struct Template {
     pub env_from: Vec<EnvFromSource>,
     /// The port to listen on.
     pub port: i32,
+    /// What is spoken there.
+    #[serde(skip_serializing_if = "Protocol::is_default")]
+    pub protocol: Protocol,
     /// Requests and limits.
     pub resources: Option<ResourceRequirements>,
     /// Fields of the pod.
@@ -87,6 +92,8 @@ pub struct Limits {
     pub queue: usize,
     /// Largest request body in bytes.
     pub request_bytes: u64,
+    /// Bytes of a request's body that are read while it waits.
+    pub buffer_bytes: u64,
 }
 
 /// How long each wait may last; `None` is for ever.
@@ -140,11 +147,13 @@ fn read_one(spec: &FunctionSpec, own: &EntrypointSpec) -> Entrypoint {
         env,
         env_from,
         port,
+        protocol,
         resources,
         scale,
         freeze,
         limits,
         timeouts,
+        on_disconnect,
         pod,
     } = own.fields.clone();
     let base = spec.defaults.clone();
@@ -168,6 +177,7 @@ fn read_one(spec: &FunctionSpec, own: &EntrypointSpec) -> Entrypoint {
                 env_from
             },
             port: port.or(base.port).unwrap_or(8080),
+            protocol: protocol.or(base.protocol).unwrap_or_default(),
             resources: merged_resources(base.resources, resources),
             pod: pod.unwrap_or_default().over(base.pod.unwrap_or_default()),
         },
@@ -178,6 +188,7 @@ fn read_one(spec: &FunctionSpec, own: &EntrypointSpec) -> Entrypoint {
             timeouts.unwrap_or_default(),
             base.timeouts.unwrap_or_default(),
         ),
+        on_disconnect: on_disconnect.or(base.on_disconnect).unwrap_or_default(),
     }
 }
 
@@ -308,14 +319,17 @@ fn resolve_limits(own: LimitsSpec, base: LimitsSpec) -> Limits {
     let LimitsSpec {
         queue,
         request_bytes,
+        buffer_bytes,
     } = own;
+    let bytes = |own: Option<values::Bytes>, base: Option<values::Bytes>, default: u64| {
+        own.or(base).map_or(default, |bytes| bytes.0)
+    };
     Limits {
         queue: queue
             .or(base.queue)
             .map_or(1000, |n| usize::try_from(n).unwrap_or(0)),
-        request_bytes: request_bytes
-            .or(base.request_bytes)
-            .map_or(100 << 20, |bytes| bytes.0),
+        request_bytes: bytes(request_bytes, base.request_bytes, 100 << 20),
+        buffer_bytes: bytes(buffer_bytes, base.buffer_bytes, 64 << 10),
     }
 }
 

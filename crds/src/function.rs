@@ -152,6 +152,10 @@ pub struct EntrypointFields {
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i32>,
 
+    /// What the container speaks on its port. `HTTP1` (the default), WebSocket included; `H2C`: HTTP/2 without TLS, for gRPC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Protocol>,
+
     /// Requests and limits of the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
@@ -172,6 +176,11 @@ pub struct EntrypointFields {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<TimeoutsSpec>,
 
+    /// What becomes of an invocation whose client leaves. `Finish` (the default): it keeps its slot until it ends. `Cancel`: the connection
+    /// to the instance is cut, which is how the function learns of it, and the instance is not used again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_disconnect: Option<OnDisconnect>,
+
     /// Fields of the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodFields>,
@@ -181,6 +190,35 @@ impl EntrypointFields {
     fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// What a container speaks on its port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Protocol {
+    /// HTTP/1.1, and what a connection of it can be upgraded to.
+    #[default]
+    #[serde(rename = "HTTP1")]
+    Http1,
+    /// HTTP/2 with prior knowledge (RFC 9113 §3.3).
+    #[serde(rename = "H2C")]
+    H2c,
+}
+
+impl Protocol {
+    /// Whether it is the default, which a revision does not mention.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What becomes of an invocation whose client leaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnDisconnect {
+    /// It goes on to its end.
+    #[default]
+    Finish,
+    /// It is cut, and its instance goes.
+    Cancel,
 }
 
 /// How many instances an entrypoint has: `clamp(min, ceil(demand / concurrency), max)`.
@@ -260,6 +298,11 @@ pub struct LimitsSpec {
     /// Largest request body; a larger one is answered `RequestTooLarge`. Default 100Mi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_bytes: Option<Bytes>,
+
+    /// How much of a request's body is read while it waits for a slot, so that a slow client uses up its own time and not that of an
+    /// instance. Default 64Ki; `0` reads nothing ahead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buffer_bytes: Option<Bytes>,
 }
 
 /// How long each wait may last. `0s` means no limit. A boot never counts against the others.

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::function::Function;
+use crate::function::{Function, Protocol};
 
 /// Field manager of what the operator applies.
 pub const OPERATOR: &str = "thaw-operator";
@@ -55,6 +55,14 @@ pub fn service(function: &str, entrypoint: &str) -> String {
 /// Name of the Deployment of one entrypoint revision.
 pub fn deployment(function: &str, entrypoint: &str, revision: &str) -> String {
     shorten(&format!("{function}-{entrypoint}-{revision}"), 253)
+}
+
+/// Name of the container's port, which says what is spoken there, as service meshes and Knative read it.
+pub fn port(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Http1 => "http",
+        Protocol::H2c => "h2c",
+    }
 }
 
 /// The host under which a function is always reached. The label before the domain is unambiguous because a Function's name may

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -292,7 +293,7 @@ impl Pods {
             self.made += 1;
             self.alive.push(self.made);
             let id = entrypoint.seen(&self.made.to_string(), "pod", false, 0);
-            entrypoint.located(id, ([127, 0, 0, 1], 1).into());
+            entrypoint.located(id, SocketAddr::from(([127, 0, 0, 1], 1)).into());
         }
     }
 }

@@ -1,11 +1,14 @@
 //! An instance of the entrypoint and how far its boot has come.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 use super::Order;
-use crate::{engine::InstanceId, instance::Instance};
+use crate::{
+    engine::InstanceId,
+    instance::{Address, Instance},
+};
 
 #[derive(Debug)]
 pub(super) struct Member {
@@ -44,7 +47,7 @@ impl Member {
     }
 
     /// Where it will listen.
-    pub(super) fn locate(&mut self, id: InstanceId, address: SocketAddr) -> Option<Order> {
+    pub(super) fn locate(&mut self, id: InstanceId, address: Address) -> Option<Order> {
         if !self.instance.locate(address) {
             return None;
         }

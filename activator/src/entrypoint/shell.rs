@@ -7,6 +7,7 @@ use tokio::{sync::oneshot, time::Instant};
 use super::{Entrypoint, Order, Slot, bounds::pass_on, member::Member, slot::Answer};
 use crate::{
     engine::{BootReport, Claim, Effects, Ending, Engine, InstanceId, Refusal, Settings, WaiterId},
+    instance::Booted,
     sync::MutexGuard,
 };
 
@@ -199,8 +200,10 @@ impl Entrypoint {
         let booted = report.instance.filter(|_| report.failure.is_none());
         if let Some(member) = booted.and_then(|id| shell.members.get(&id)) {
             // Once: an instance boots once.
-            member.instance.boot.set((report.took, now)).ok();
-            self.meter.booted(&member.stages.lengths(report.took));
+            let stages = member.stages.lengths(report.took);
+            let (took, at) = (report.took, now);
+            member.instance.boot.set(Booted { took, at, stages }).ok();
+            self.meter.booted(&stages);
         }
     }
 
@@ -223,8 +226,8 @@ impl Entrypoint {
         let boot = instance
             .boot
             .get()
-            .filter(|(_, at)| is_first && waited_for(at));
-        let boot = boot.map(|(took, _)| *took);
+            .filter(|boot| is_first && waited_for(&boot.at));
+        let boot = boot.map(|boot| boot.took);
         let thaw = member.thaw.take().filter(|(_, at)| waited_for(at));
         Slot {
             entrypoint: Some(self.me()),

@@ -57,7 +57,7 @@ pub struct Slot {
     /// When the invocation began to wait.
     pub(super) arrived: Instant,
     pub(super) started: Instant,
-    /// How long the instance booted, if this is its first invocation.
+    /// How long the instance booted, if this invocation waited for it.
     pub(crate) boot: Option<Duration>,
     /// How long it took to thaw for this invocation.
     pub(crate) thaw: Option<Duration>,

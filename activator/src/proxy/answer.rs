@@ -1,12 +1,10 @@
 //! Thaw's own answers: the one place where a failure becomes a status, a code and a sentence.
 
+use super::{form::Form, head, upload::RequestFault};
+use crate::engine::Refusal;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Bytes;
-use serde_json::json;
-
-use super::head;
-use crate::engine::Refusal;
 
 /// Why a request has no answer of a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,9 +19,20 @@ pub(crate) enum Failure {
     NoRevision(String),
     /// The operator has not made a revision of the entrypoint yet.
     NotYet,
+    RequestTimeout,
     FirstByteTimeout,
+    IdleTimeout,
     DurationExceeded,
     InstanceFailed(String),
+}
+
+/// A failure in words.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub(super) status: StatusCode,
+    pub(super) code: &'static str,
+    pub(super) title: &'static str,
+    pub(super) detail: String,
 }
 
 /// Where the request was going, as far as it is known.
@@ -34,6 +43,15 @@ pub(crate) struct Place<'a> {
 }
 
 impl Failure {
+    /// What a client did wrong with its body; `limit` is how large that may be.
+    pub(super) fn of_body(fault: RequestFault, limit: u64) -> Self {
+        match fault {
+            RequestFault::TooLarge => Self::RequestTooLarge { limit },
+            RequestFault::TooSlow => Self::RequestTimeout,
+            RequestFault::BrokenOff => Self::BadRequest("the request body broke off"),
+        }
+    }
+
     /// Status, code, title and detail.
     fn describe(&self) -> (StatusCode, &'static str, &'static str, String) {
         use StatusCode as S;
@@ -108,6 +126,19 @@ impl Failure {
                 "No activator owns the entrypoint",
                 "the activator is handing over; try again".to_owned(),
             ),
+            Self::RequestTimeout => (
+                S::REQUEST_TIMEOUT,
+                "RequestTimeout",
+                "The request came too slowly",
+                "the client sends its body too slowly; send it faster".to_owned(),
+            ),
+            Self::IdleTimeout => (
+                S::GATEWAY_TIMEOUT,
+                "IdleTimeout",
+                "The function stood still",
+                "timeouts.idle of the entrypoint passed: nothing was read of the request"
+                    .to_owned(),
+            ),
             Self::FirstByteTimeout => (
                 S::GATEWAY_TIMEOUT,
                 "FirstByteTimeout",
@@ -134,26 +165,22 @@ impl Failure {
         self.describe().1
     }
 
-    /// The answer, as `application/problem+json` (RFC 9457).
-    pub(crate) fn answer(&self, place: Place<'_>, id: &HeaderValue) -> Response<Full<Bytes>> {
+    /// The answer, in the form that the client reads.
+    pub(crate) fn answer(
+        &self,
+        place: Place<'_>,
+        id: &HeaderValue,
+        form: Form,
+    ) -> Response<Full<Bytes>> {
         let (status, code, title, detail) = self.describe();
-        let problem = json!({
-            "type": "about:blank",
-            "title": title,
-            "status": status.as_u16(),
-            "detail": detail,
-            "code": code,
-            "function": place.function,
-            "entrypoint": place.entrypoint,
-            "requestId": id.to_str().unwrap_or_default(),
-        });
-        let mut answer = Response::new(Full::new(Bytes::from(problem.to_string())));
-        *answer.status_mut() = status;
+        let problem = Problem {
+            status,
+            code,
+            title,
+            detail,
+        };
+        let mut answer = form.write(&problem, place, id.to_str().unwrap_or_default());
         let headers = answer.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
         headers.insert(head::ERROR, HeaderValue::from_static(code));
         headers.insert(head::REQUEST_ID, id.clone());
         if status == StatusCode::SERVICE_UNAVAILABLE {
@@ -180,7 +207,7 @@ mod tests {
             function: "shop",
             entrypoint: "orders",
         };
-        let answer = failure.answer(place, &HeaderValue::from_static("r1"));
+        let answer = failure.answer(place, &HeaderValue::from_static("r1"), Form::Problem);
         assert_eq!(answer.status(), 502);
         assert_eq!(answer.headers()["thaw-error"], "BootFailed");
         assert_eq!(answer.headers()["content-type"], "application/problem+json");
@@ -195,8 +222,11 @@ mod tests {
 
     #[test]
     fn a_client_is_told_when_to_come_back_from_an_overload() {
-        let answer = Failure::Refused(Refusal::QueueFull)
-            .answer(Place::default(), &HeaderValue::from_static("r1"));
+        let answer = Failure::Refused(Refusal::QueueFull).answer(
+            Place::default(),
+            &HeaderValue::from_static("r1"),
+            Form::Problem,
+        );
         assert_eq!(answer.status(), 503);
         assert_eq!(answer.headers()["retry-after"], "1");
     }

@@ -18,9 +18,11 @@ use tokio::{
 use super::upload::Upload;
 use crate::{entrypoint::Slot, instance::Connection};
 
-/// Bounds on an answer's body.
+/// Bounds of an invocation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clocks {
+    /// From the end of the request to the head of the answer.
+    pub(crate) first_byte: Option<Duration>,
     /// Between two pieces.
     pub(crate) idle: Option<Duration>,
     /// For the whole invocation.
@@ -41,6 +43,8 @@ pub(crate) struct Held {
     pub(crate) slot: Slot,
     pub(crate) connection: Connection,
     pub(crate) upload: Arc<Upload>,
+    /// `onDisconnect: Cancel`.
+    pub(crate) is_cut_with_client: bool,
 }
 
 impl Held {
@@ -50,6 +54,7 @@ impl Held {
             mut slot,
             connection,
             upload,
+            is_cut_with_client: _,
         } = self;
         // An instance may answer before it has read the request; what still comes then must not meet the next one.
         if upload.is_complete() {
@@ -215,6 +220,7 @@ impl Drop for AnswerBody {
         self.watchdog.take().inspect(AbortHandle::abort);
         if !self.is_unread
             && let Some(held) = self.take()
+            && !held.is_cut_with_client
         {
             let mut rest = Self::new(held, self.clocks, self.bytes.clone());
             rest.is_unread = true;

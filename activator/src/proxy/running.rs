@@ -2,10 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use crds::function::OnDisconnect;
 use futures::future::BoxFuture;
-use http::{Request, Response};
-use hyper::body::Incoming;
-use tokio::time::{Instant, sleep, sleep_until};
+use http::{Request, Response, StatusCode};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+use tokio::time::{Instant, sleep_until};
 
 use super::{
     answer::Failure,
@@ -30,6 +31,8 @@ pub(super) enum Unanswered {
 /// The head of an answer, and what the invocation holds until the body has ended.
 pub(super) struct Answered {
     pub(super) head: http::response::Parts,
+    /// The connection, if the instance switches to another protocol.
+    pub(super) upgrade: Option<OnUpgrade>,
     pub(super) held: Held,
     pub(super) clocks: Clocks,
     pub(super) started: Instant,
@@ -40,10 +43,10 @@ pub(super) struct Running {
     exchange: Option<BoxFuture<'static, Exchange>>,
     slot: Option<Slot>,
     upload: Arc<Upload>,
-    first_byte: Option<Duration>,
     clocks: Clocks,
     started: Instant,
     request_bytes: u64,
+    is_cut_with_client: bool,
     /// Nobody waits for it any more. Dropped then, as a runtime that shuts down does, it is cut.
     is_unread: bool,
 }
@@ -61,58 +64,60 @@ impl Running {
             exchange: Some(Box::pin(slot.instance.clone().send(request))),
             slot: Some(slot),
             upload,
-            first_byte: route.timeouts.first_byte,
             clocks: Clocks {
+                first_byte: route.timeouts.first_byte,
                 idle: route.timeouts.idle,
                 deadline,
             },
             started,
-            request_bytes: route.request_bytes,
+            request_bytes: route.limits.request_bytes,
+            is_cut_with_client: route.on_disconnect == OnDisconnect::Cancel,
             is_unread: false,
         }
     }
 
-    /// Waits for the head of the answer, within `firstByte` from the end of the request and within `duration`.
+    /// Waits for the head of the answer, within `firstByte` from the end of the request, `idle` between its pieces, and `duration`.
     pub(super) async fn head(&mut self) -> Result<Answered, Unanswered> {
         let exchange = self.exchange.as_mut().expect("an exchange is awaited once");
         let outcome = tokio::select! {
             // An answer that is there is passed on, however late.
             biased;
             outcome = exchange => outcome,
-            () = first_byte(&self.upload, self.first_byte) => return Err(self.cut(Failure::FirstByteTimeout)),
-            () = until(self.clocks.deadline) => return Err(self.cut(Failure::DurationExceeded)),
+            failure = run_out(&self.upload, self.clocks) => return Err(self.cut(failure)),
         };
         self.exchange = None;
         match outcome {
-            Ok((response, connection)) => {
-                let (head, incoming) = response.into_parts();
-                let slot = self
-                    .slot
-                    .take()
-                    .expect("an invocation that runs has its slot");
-                let held = Held {
-                    incoming,
-                    slot,
-                    connection,
-                    upload: self.upload.clone(),
-                };
-                Ok(Answered {
-                    head,
-                    held,
-                    clocks: self.clocks,
-                    started: self.started,
-                })
-            }
+            Ok((response, connection)) => Ok(self.answered(response, connection)),
             Err(SendError::Unreached { request, .. }) => Err(Unanswered::Unreached(request)),
-            Err(SendError::Broken(_)) if self.upload.is_too_large() => {
-                Err(self.cut(Failure::RequestTooLarge {
-                    limit: self.request_bytes,
-                }))
-            }
-            Err(SendError::Broken(_)) if self.upload.was_broken_off() => {
-                Err(self.cut(Failure::BadRequest("the request body broke off")))
-            }
-            Err(error @ SendError::Broken(_)) => Err(self.broke_off(&error).await),
+            Err(error @ SendError::Broken(_)) => Err(match self.upload.fault() {
+                Some(fault) => self.cut(Failure::of_body(fault, self.request_bytes)),
+                None => self.broke_off(&error).await,
+            }),
+        }
+    }
+
+    fn answered(&mut self, mut response: Response<Incoming>, connection: Connection) -> Answered {
+        self.upload.answered();
+        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let upgrade = switches.then(|| hyper::upgrade::on(&mut response));
+        let (head, incoming) = response.into_parts();
+        let slot = self
+            .slot
+            .take()
+            .expect("an invocation that runs has its slot");
+        let held = Held {
+            incoming,
+            slot,
+            connection,
+            upload: self.upload.clone(),
+            is_cut_with_client: self.is_cut_with_client,
+        };
+        Answered {
+            head,
+            upgrade,
+            held,
+            clocks: self.clocks,
+            started: self.started,
         }
     }
 
@@ -162,7 +167,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if !self.is_unread && self.exchange.is_some() {
+        if !self.is_unread && !self.is_cut_with_client && self.exchange.is_some() {
             let rest = Self {
                 exchange: self.exchange.take(),
                 slot: self.slot.take(),
@@ -175,19 +180,45 @@ impl Drop for Running {
     }
 }
 
-async fn first_byte(upload: &Upload, timeout: Option<Duration>) {
-    match timeout {
-        Some(timeout) => {
-            upload.ended().await;
-            sleep(timeout).await;
+/// Waits until a clock has run out before the answer has begun.
+async fn run_out(upload: &Upload, clocks: Clocks) -> Failure {
+    let deadline = (clocks.deadline, Failure::DurationExceeded);
+    while !upload.has_ended() {
+        let silent = clocks.idle.map(|idle| upload.progress() + idle);
+        let (at, failure) = sooner((silent, Failure::IdleTimeout), deadline.clone());
+        tokio::select! {
+            () = upload.ended() => {}
+            // A piece that came in between starts the clock of silence again.
+            () = until(at) => if failure != Failure::IdleTimeout || silent_for(upload, clocks.idle) {
+                return failure;
+            },
         }
-        None => std::future::pending().await,
     }
+    let first_byte = clocks
+        .first_byte
+        .map(|first_byte| Instant::now() + first_byte);
+    let (at, failure) = sooner((first_byte, Failure::FirstByteTimeout), deadline);
+    until(at).await;
+    failure
 }
 
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
+fn silent_for(upload: &Upload, idle: Option<Duration>) -> bool {
+    idle.is_some_and(|idle| upload.progress().elapsed() >= idle)
+}
+
+type Clock = (Option<Instant>, Failure);
+
+fn sooner(one: Clock, other: Clock) -> Clock {
+    let is_other = other
+        .0
+        .is_some_and(|at| one.0.is_none_or(|first| at < first));
+    if is_other { other } else { one }
+}
+
+/// Waits until then; for ever if there is no such time.
+pub(super) async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
     }
 }

@@ -1,23 +1,32 @@
 //! A request's body on its way to the instance: counted, bounded, and watched for its end.
 
 use std::{
+    collections::VecDeque,
+    future::poll_fn,
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use prometheus_client::metrics::counter::Counter;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
+
+use super::patience::{Patience, Rate};
 
 /// What both ends of an exchange know about the request's body.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Upload {
     state: AtomicU8,
     ending: Notify,
+    is_answered: AtomicBool,
+    begun: Instant,
+    /// Milliseconds from `begun` to the last piece.
+    progress: AtomicU64,
 }
 
 const RUNNING: u8 = 0;
@@ -25,28 +34,59 @@ const ENDED: u8 = 1;
 const TOO_LARGE: u8 = 2;
 const CLIENT_LEFT: u8 = 3;
 const DROPPED: u8 = 4;
+const TOO_SLOW: u8 = 5;
 
 impl Upload {
+    fn new() -> Self {
+        Self {
+            state: AtomicU8::new(RUNNING),
+            ending: Notify::new(),
+            is_answered: AtomicBool::new(false),
+            begun: Instant::now(),
+            progress: AtomicU64::new(0),
+        }
+    }
+
     /// The instance got all of it.
     pub(crate) fn is_complete(&self) -> bool {
         self.state.load(Ordering::Acquire) == ENDED
     }
 
-    /// The body was cut because it exceeds `limits.requestBytes`.
-    pub(crate) fn is_too_large(&self) -> bool {
-        self.state.load(Ordering::Acquire) == TOO_LARGE
+    /// Why the body was cut on the client's side, if it was.
+    pub(crate) fn fault(&self) -> Option<RequestFault> {
+        match self.state.load(Ordering::Acquire) {
+            TOO_LARGE => Some(RequestFault::TooLarge),
+            CLIENT_LEFT => Some(RequestFault::BrokenOff),
+            TOO_SLOW => Some(RequestFault::TooSlow),
+            _ => None,
+        }
     }
 
-    /// The client broke off before its end.
-    pub(crate) fn was_broken_off(&self) -> bool {
-        self.state.load(Ordering::Acquire) == CLIENT_LEFT
+    /// Nothing more of it will be sent.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.state.load(Ordering::Acquire) != RUNNING
     }
 
     /// Waits until nothing more of it will be sent.
     pub(crate) async fn ended(&self) {
-        while self.state.load(Ordering::Acquire) == RUNNING {
+        while !self.has_ended() {
             self.ending.notified().await;
         }
+    }
+
+    /// When its last piece was handed on.
+    pub(crate) fn progress(&self) -> Instant {
+        self.begun + Duration::from_millis(self.progress.load(Ordering::Relaxed))
+    }
+
+    /// The answer has begun: from now on the two sides may talk as slowly as they like.
+    pub(crate) fn answered(&self) {
+        self.is_answered.store(true, Ordering::Relaxed);
+    }
+
+    fn progressed(&self) {
+        let since = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.progress.store(since, Ordering::Relaxed);
     }
 
     /// The first word counts.
@@ -60,40 +100,122 @@ impl Upload {
     }
 }
 
-/// A request's body. It is read only as fast as the instance takes it, and not before: holding a request is not reading its body.
+/// What a client did wrong with its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestFault {
+    TooLarge,
+    BrokenOff,
+    TooSlow,
+}
+
+/// A request's body. It is read only as fast as the instance takes it, and before that no more than [`read_ahead`](Self::read_ahead) was
+/// allowed: holding a request is not reading its body.
 #[derive(Debug)]
 pub struct RequestBody {
     inner: Incoming,
+    /// Read while the request waited.
+    ahead: VecDeque<Frame<Bytes>>,
+    ahead_bytes: u64,
     left: u64,
+    patience: Option<Patience>,
     upload: Arc<Upload>,
     bytes: Counter,
 }
 
-/// The request's body is larger than `limits.requestBytes`, or the client broke off.
+/// Why a request's body ends before its end.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestBodyError {
     /// Larger than allowed.
     #[error("the request body is larger than limits.requestBytes")]
     TooLarge,
+    /// The client sends too slowly.
+    #[error("the request body comes too slowly")]
+    TooSlow,
     /// The client went away or broke the protocol.
     #[error("read the request body: {0}")]
     Client(#[from] hyper::Error),
 }
 
 impl RequestBody {
-    pub(crate) fn new(inner: Incoming, limit: u64, bytes: Counter) -> (Self, Arc<Upload>) {
-        let upload = Arc::new(Upload::default());
+    pub(crate) fn new(
+        inner: Incoming,
+        limit: u64,
+        rate: Option<Rate>,
+        bytes: Counter,
+    ) -> (Self, Arc<Upload>) {
+        let upload = Arc::new(Upload::new());
         if inner.is_end_stream() {
             upload.end(ENDED);
         }
         let body = Self {
             inner,
+            ahead: VecDeque::new(),
+            ahead_bytes: 0,
             left: limit,
+            patience: rate.map(Patience::new),
             upload: upload.clone(),
             bytes,
         };
         (body, upload)
     }
+
+    /// Reads while nobody takes it, up to about so many bytes. Returns only if the client fails; dropped, it loses nothing.
+    pub(crate) async fn read_ahead(&mut self, most: u64) -> RequestFault {
+        while self.ahead_bytes < most && !self.inner.is_end_stream() {
+            match poll_fn(|cx| self.poll_inner(cx)).await {
+                Some(Ok(frame)) => {
+                    self.ahead_bytes += length(&frame);
+                    self.ahead.push_back(frame);
+                }
+                Some(Err(_)) => break,
+                None => break,
+            }
+        }
+        match self.upload.fault() {
+            Some(fault) => fault,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The next piece from the client, counted.
+    fn poll_inner(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+        Poll::Ready(match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+            Some(Ok(frame)) => {
+                let length = length(&frame);
+                self.bytes.inc_by(length);
+                match self.left.checked_sub(length) {
+                    Some(left) => {
+                        self.left = left;
+                        Some(Ok(frame))
+                    }
+                    None => {
+                        self.upload.end(TOO_LARGE);
+                        Some(Err(RequestBodyError::TooLarge))
+                    }
+                }
+            }
+            Some(Err(error)) => {
+                self.upload.end(CLIENT_LEFT);
+                Some(Err(error.into()))
+            }
+            None => None,
+        })
+    }
+
+    /// The instance waits and the client sends nothing: how long that may be.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.patience {
+            Some(patience) if !self.upload.is_answered.load(Ordering::Relaxed) => patience.poll(cx),
+            _ => Poll::Pending,
+        }
+    }
+}
+
+fn length(frame: &Frame<Bytes>) -> u64 {
+    frame.data_ref().map_or(0, |data| data.len() as u64)
 }
 
 impl Body for RequestBody {
@@ -104,32 +226,42 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
-        match &frame {
-            Some(Ok(frame)) => {
-                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-                self.bytes.inc_by(length);
-                let Some(left) = self.left.checked_sub(length) else {
-                    self.upload.end(TOO_LARGE);
-                    return Poll::Ready(Some(Err(RequestBodyError::TooLarge)));
-                };
-                self.left = left;
-                if self.inner.is_end_stream() {
-                    self.upload.end(ENDED);
-                }
+        let next = match self.ahead.pop_front() {
+            Some(frame) => {
+                self.ahead_bytes -= length(&frame);
+                Some(Ok(frame))
             }
-            Some(Err(_)) => self.upload.end(CLIENT_LEFT),
-            None => self.upload.end(ENDED),
+            None => match self.poll_inner(cx) {
+                Poll::Ready(next) => next,
+                Poll::Pending => {
+                    ready!(self.poll_patience(cx));
+                    self.upload.end(TOO_SLOW);
+                    return Poll::Ready(Some(Err(RequestBodyError::TooSlow)));
+                }
+            },
+        };
+        if let (Some(patience), Some(Ok(frame))) = (&mut self.patience, &next) {
+            patience.heard(length(frame));
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(RequestBodyError::from)))
+        self.upload.progressed();
+        if next.is_none() || self.is_end_stream() {
+            self.upload.end(ENDED);
+        }
+        Poll::Ready(next)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.ahead.is_empty() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        let rest = self.inner.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower() + self.ahead_bytes);
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper + self.ahead_bytes);
+        }
+        hint
     }
 }
 

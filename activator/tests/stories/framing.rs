@@ -98,16 +98,13 @@ async fn a_client_cannot_have_our_headers_stripped_or_forge_them() {
         "x-forwarded-proto: http\n".to_owned(),
         format!("x-forwarded-host: {HOST}\n"),
         "thaw-path-prefix: /\n".to_owned(),
+        "connection: te\n".to_owned(),
     ] {
         let count = format!("\n{seen}").matches(&format!("\n{line}")).count();
         assert_eq!(count, 1, "{line}{seen}");
     }
-    for name in ["connection:", "x-hop:", "te:"] {
-        assert!(
-            !seen.lines().any(|line| line.starts_with(name)),
-            "{name} {seen}"
-        );
-    }
+    let is_hop = |line: &str| line.starts_with("x-hop:");
+    assert!(!seen.lines().any(is_hop), "{seen}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use crds::function::PathMatch;
 use futures::SinkExt;
 use hyper::body::Frame;
 
-use crate::support::{HOST, Manifest, Raw, Thaw, client, ms};
+use crate::support::{Answer, HOST, Manifest, Raw, Thaw, client, ms};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_refuses_and_says_when_to_come_back() {
@@ -87,22 +87,43 @@ async fn a_request_that_says_it_is_too_large_boots_nothing() {
 async fn a_request_that_turns_out_to_be_too_large_is_cut_off() {
     let thaw = Thaw::start(Manifest {
         request_bytes: 1000,
+        buffer_bytes: 0,
         ..Manifest::default()
     })
     .await;
+    too_large(&thaw).await.is_error(413, "RequestTooLarge");
+    assert_eq!(thaw.get("/").await.instance(), "i2");
+    thaw.keeps_its_promises();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_turns_out_to_be_too_large_while_it_waits_costs_no_instance() {
+    let thaw = Thaw::start(Manifest {
+        request_bytes: 1000,
+        max: 1,
+        ..Manifest::default()
+    })
+    .await;
+    let runs = thaw.getting("/?gate=end");
+    thaw.inside(1).await;
+    too_large(&thaw).await.is_error(413, "RequestTooLarge");
+    thaw.queued(0).await;
+    thaw.cluster.journal.open("end");
+    assert_eq!(runs.await.unwrap().instance(), "i1");
+    assert_eq!(thaw.get("/").await.instance(), "i1");
+}
+
+/// The answer to a body of unknown length that grows above the limit.
+async fn too_large(thaw: &Thaw) -> Answer {
     let (mut upload, body) = client::pieces();
     let mut client = thaw.client().await;
     let request = client::request("POST", "/", body);
     let answering = tokio::spawn(async move { client.ask(request).await });
     for _ in 0..2 {
-        upload
-            .send(Ok(Frame::data(vec![b'x'; 600].into())))
-            .await
-            .unwrap();
+        let piece = Frame::data(vec![b'x'; 600].into());
+        upload.send(Ok(piece)).await.unwrap();
     }
-    answering.await.unwrap().is_error(413, "RequestTooLarge");
-    assert_eq!(thaw.get("/").await.instance(), "i2");
-    thaw.keeps_its_promises();
+    answering.await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -26,7 +26,8 @@ fn the_smallest_manifest_gets_the_documented_defaults() {
         entrypoint.limits,
         Limits {
             queue: 1000,
-            request_bytes: 100 << 20
+            request_bytes: 100 << 20,
+            buffer_bytes: 64 << 10
         }
     );
     assert_eq!(entrypoint.freeze_after, Some(Duration::from_millis(100)));
@@ -119,6 +120,18 @@ fn only_the_template_is_part_of_the_revision() {
     ] {
         assert_ne!(revision(other), base, "{other} must make a new revision");
     }
+}
+
+/// A revision that exists must not change because Thaw has learnt a field.
+#[test]
+fn a_protocol_is_part_of_the_revision_unless_it_is_the_default() {
+    let revision = |fields: &str| {
+        let yaml = format!("{{image: a, entrypoints: [{{name: web, path: /, {fields}}}]}}");
+        only(&yaml).template.revision("shop", "web")
+    };
+    assert_eq!(revision("protocol: HTTP1"), revision(""));
+    assert_ne!(revision("protocol: H2C"), revision(""));
+    assert_eq!(revision("onDisconnect: Cancel"), revision(""));
 }
 
 #[test]

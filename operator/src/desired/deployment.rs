@@ -158,6 +158,7 @@ fn container(of: Identity<'_>, template: &Template) -> Container {
         env,
         env_from,
         port,
+        protocol,
         resources,
         pod: _,
     } = template.clone();
@@ -172,7 +173,7 @@ fn container(of: Identity<'_>, template: &Template) -> Container {
         env: Some(all_env),
         env_from: Some(env_from).filter(|list| !list.is_empty()),
         ports: Some(vec![ContainerPort {
-            name: Some("http".to_owned()),
+            name: Some(names::port(protocol).to_owned()),
             container_port: port,
             protocol: Some("TCP".to_owned()),
             ..ContainerPort::default()

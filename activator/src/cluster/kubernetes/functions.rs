@@ -156,8 +156,9 @@ impl Functions {
             path_match: manifest.path_match,
             entrypoint: manifest.name.clone(),
             target,
-            request_bytes: manifest.limits.request_bytes,
+            limits: manifest.limits,
             timeouts: manifest.timeouts,
+            on_disconnect: manifest.on_disconnect,
         }
     }
 

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crds::names;
+use crds::{function::Protocol, names};
 use k8s_openapi::{
     api::core::v1::{ContainerStatus, Pod},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -13,7 +13,7 @@ use k8s_openapi::{
 use kube::{Api, Client, api::ListParams};
 
 use super::overdue;
-use crate::{engine::BootFailure, entrypoint::Key, entrypoints::Entrypoints};
+use crate::{engine::BootFailure, entrypoint::Key, entrypoints::Entrypoints, instance::Address};
 
 /// Between two attempts to list.
 const AGAIN: Duration = Duration::from_millis(250);
@@ -56,7 +56,7 @@ pub fn key(meta: &ObjectMeta) -> Option<Key> {
 }
 
 /// Where the container will listen, once the pod has an address.
-pub fn address(pod: &Pod) -> Option<SocketAddr> {
+pub fn address(pod: &Pod) -> Option<Address> {
     let ip: IpAddr = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
     let container = pod
         .spec
@@ -64,8 +64,16 @@ pub fn address(pod: &Pod) -> Option<SocketAddr> {
         .containers
         .iter()
         .find(|c| c.name == names::CONTAINER)?;
-    let port = container.ports.as_ref()?.first()?.container_port;
-    Some(SocketAddr::new(ip, u16::try_from(port).ok()?))
+    let port = container.ports.as_ref()?.first()?;
+    let speaks_http2 = port.name.as_deref() == Some(names::port(Protocol::H2c));
+    Some(Address {
+        socket: SocketAddr::new(ip, u16::try_from(port.container_port).ok()?),
+        protocol: if speaks_http2 {
+            Protocol::H2c
+        } else {
+            Protocol::Http1
+        },
+    })
 }
 
 /// Whether the pod has a node.
@@ -267,6 +275,15 @@ mod tests {
         let pod = pod(
             "{spec: {containers: [{name: function, ports: [{containerPort: 8081}]}]}, status: {podIP: 10.0.0.7}}",
         );
-        assert_eq!(address(&pod), Some("10.0.0.7:8081".parse().unwrap()));
+        let socket: SocketAddr = "10.0.0.7:8081".parse().unwrap();
+        assert_eq!(address(&pod), Some(socket.into()));
+    }
+
+    #[test]
+    fn the_name_of_the_port_says_what_is_spoken_there() {
+        let pod = pod(
+            "{spec: {containers: [{name: function, ports: [{name: h2c, containerPort: 1}]}]}, status: {podIP: 10.0.0.7}}",
+        );
+        assert_eq!(address(&pod).unwrap().protocol, Protocol::H2c);
     }
 }

@@ -174,7 +174,8 @@ fn route(manifest: &Manifest, target: Arc<Entrypoint>) -> Route {
         path_match: manifest.path_match,
         entrypoint: manifest.name.clone(),
         target: Ok(target),
-        request_bytes: manifest.limits.request_bytes,
+        limits: manifest.limits,
         timeouts: manifest.timeouts,
+        on_disconnect: manifest.on_disconnect,
     }
 }

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     engine::{BootFailure, InstanceId},
     entrypoint::Entrypoint,
-    instance::Tail,
+    instance::{Address, Tail},
 };
 
 /// Between two words of what a boot waits for.
@@ -112,7 +112,10 @@ impl Life {
     fn heard(&self, said: Said, launch: &Launch) -> Option<BootFailure> {
         match said {
             Said::Started => {
-                let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port.number));
+                let address = Address {
+                    socket: SocketAddr::from((Ipv4Addr::LOCALHOST, self.port.number)),
+                    protocol: launch.protocol,
+                };
                 self.entrypoint.waits_for(self.id, self.not_listening());
                 self.entrypoint.located(self.id, address);
             }

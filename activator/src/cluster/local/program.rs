@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use crds::{entrypoint::Template, names};
+use crds::{entrypoint::Template, function::Protocol, names};
 
 use super::expansion::expand;
 use crate::entrypoint::Key;
@@ -19,6 +19,8 @@ pub struct Program {
     env: Vec<(String, String)>,
     /// Where it runs.
     pub dir: PathBuf,
+    /// What it speaks.
+    protocol: Protocol,
     /// Time between SIGTERM and SIGKILL.
     pub grace: Duration,
 }
@@ -32,6 +34,8 @@ pub(super) struct Launch {
     pub(super) env: BTreeMap<String, String>,
     /// Where it runs.
     pub(super) dir: PathBuf,
+    /// What it speaks.
+    pub(super) protocol: Protocol,
 }
 
 impl Program {
@@ -51,6 +55,7 @@ impl Program {
             words: command.into_iter().chain(args).collect(),
             env: env.collect(),
             dir,
+            protocol: template.protocol,
             grace: template
                 .pod
                 .termination_grace_period
@@ -76,6 +81,7 @@ impl Program {
             words: words.collect(),
             env,
             dir: self.dir.clone(),
+            protocol: self.protocol,
         }
     }
 }

@@ -218,6 +218,24 @@ impl Raw {
         self.read_until("\r\n\r\n").await
     }
 
+    /// Says that nothing more comes, and goes on listening.
+    pub(crate) async fn end(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
+    /// Sends all of this and then nothing more, and returns what came until the connection was closed.
+    pub(crate) async fn exchange(self, bytes: &[u8]) -> Vec<u8> {
+        let (mut from, mut to) = self.stream.into_split();
+        let mut received = self.read;
+        let sending = async {
+            to.write_all(bytes).await.unwrap();
+            to.shutdown().await.unwrap();
+        };
+        let both = futures::future::join(sending, from.read_to_end(&mut received));
+        soon("all is exchanged", both).await.1.unwrap();
+        received
+    }
+
     /// Everything until the connection is closed.
     pub(crate) async fn rest(mut self) -> String {
         let reading = self.stream.read_to_end(&mut self.read);

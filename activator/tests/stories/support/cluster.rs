@@ -6,7 +6,6 @@
 use std::{
     cmp::Reverse,
     collections::{HashMap, VecDeque},
-    net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -445,8 +444,7 @@ fn show(event: Seen, identity: &str, entrypoints: &Entrypoints) {
             let id = entrypoint.seen(&pod.number.to_string(), &pod.name, held, 0);
             entrypoint.scheduled(id);
             if let Some(process) = &pod.process {
-                let address: SocketAddr = process.address;
-                entrypoint.located(id, address);
+                entrypoint.located(id, process.address);
             }
             let word = |reason: &str| BootFailure {
                 reason: reason.to_owned(),

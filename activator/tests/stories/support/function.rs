@@ -3,11 +3,12 @@
 //! It plays a real function: work that has begun goes on when the connection is gone, and a second request that comes while one is
 //! inside is an overlap, answered with 500 and noted in the [`Journal`].
 
+mod protocols;
+
 use std::{
     collections::{HashMap, HashSet},
     future::{pending, poll_fn},
     io,
-    net::SocketAddr,
     pin::Pin,
     sync::{
         Arc, Mutex,
@@ -16,6 +17,8 @@ use std::{
     time::Duration,
 };
 
+use activator::instance::Address;
+use crds::function::Protocol;
 use futures::{SinkExt, channel::mpsc};
 use http::{HeaderMap, Request, Response, Uri};
 use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::BoxBody};
@@ -46,6 +49,10 @@ pub(crate) enum Program {
     Deaf,
     /// Answers every head with these bytes, and closes the connection after them if told so.
     Raw { answer: &'static str, closes: bool },
+    /// Switches to another protocol.
+    Switching,
+    /// The scripted server, and gRPC at `/call`, over HTTP/2.
+    Http2,
 }
 
 /// What the instances saw, and the gates at which they wait.
@@ -102,7 +109,7 @@ impl Journal {
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) name: String,
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Address,
     concurrency: u32,
     journal: Arc<Journal>,
     invocations: AtomicU32,
@@ -126,7 +133,13 @@ impl Process {
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let process = Arc::new(Self {
             name,
-            address: socket.local_addr().unwrap(),
+            address: Address {
+                socket: socket.local_addr().unwrap(),
+                protocol: match program {
+                    Program::Http2 => Protocol::H2c,
+                    _ => Protocol::Http1,
+                },
+            },
             concurrency,
             journal,
             invocations: AtomicU32::new(0),
@@ -175,7 +188,7 @@ impl Process {
         match program {
             Program::Late(wait) => sleep(wait).await,
             Program::Deaf => return self.leaving.cancelled().await,
-            Program::Scripted | Program::Raw { .. } => {}
+            _ => {}
         }
         let listener = socket.listen(1024).unwrap();
         while let Some(Ok((stream, _))) = self.leaving.run_until_cancelled(listener.accept()).await
@@ -186,6 +199,8 @@ impl Process {
                 Program::Raw { answer, closes } => self
                     .tasks
                     .spawn(process.converse_raw(stream, answer, closes)),
+                Program::Switching => self.tasks.spawn(process.switch(stream)),
+                Program::Http2 => self.tasks.spawn(process.converse_http2(stream)),
                 _ => self.tasks.spawn(process.converse(stream)),
             };
         }

@@ -8,13 +8,13 @@ use activator::{
     entrypoint::{Entrypoint, Key},
     entrypoints::{self, Entrypoints},
     metrics::Metrics,
-    proxy::Proxy,
+    proxy::{Proxy, Rate},
     routes::{Host, Route},
     server::{self, Health},
 };
 use crds::{
     entrypoint::{Limits, Scale, Timeouts},
-    function::PathMatch,
+    function::{OnDisconnect, PathMatch},
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +35,9 @@ pub(crate) struct Manifest {
     pub(crate) idle_after: Duration,
     pub(crate) queue: usize,
     pub(crate) request_bytes: u64,
+    pub(crate) buffer_bytes: u64,
+    pub(crate) body_rate: Option<Rate>,
+    pub(crate) on_disconnect: OnDisconnect,
     pub(crate) queue_timeout: Duration,
     pub(crate) boot: Duration,
     pub(crate) first_byte: Option<Duration>,
@@ -50,6 +53,9 @@ impl Default for Manifest {
             idle_after: long,
             queue: 1000,
             request_bytes: 100 << 20,
+            buffer_bytes: 64 << 10,
+            body_rate: None,
+            on_disconnect: OnDisconnect::Finish,
             queue_timeout: long,
             boot: long,
             first_byte: Some(long),
@@ -70,6 +76,14 @@ impl Manifest {
         }
     }
 
+    fn limits(&self) -> Limits {
+        Limits {
+            queue: self.queue,
+            request_bytes: self.request_bytes,
+            buffer_bytes: self.buffer_bytes,
+        }
+    }
+
     fn settings(&self) -> activator::engine::Settings {
         let scale = Scale {
             min: 0,
@@ -78,11 +92,7 @@ impl Manifest {
             burst: crds::function::Burst::PerRequest,
             idle_after: self.idle_after,
         };
-        let limits = Limits {
-            queue: self.queue,
-            request_bytes: self.request_bytes,
-        };
-        entrypoints::settings(&scale, &limits, &self.timeouts())
+        entrypoints::settings(&scale, &self.limits(), &self.timeouts())
     }
 }
 
@@ -132,6 +142,7 @@ impl Thaw {
         let proxy = Arc::new(Proxy {
             routes: Default::default(),
             metrics: metrics.clone(),
+            body_rate: manifest.body_rate,
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -170,8 +181,9 @@ impl Thaw {
                 path_match: *path_match,
                 entrypoint: (*entrypoint).to_owned(),
                 target: Ok(target),
-                request_bytes: manifest.request_bytes,
+                limits: manifest.limits(),
                 timeouts: manifest.timeouts(),
+                on_disconnect: manifest.on_disconnect,
             };
             ((*path).to_owned(), Arc::new(route))
         };

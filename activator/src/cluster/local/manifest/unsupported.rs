@@ -41,11 +41,13 @@ fn fields(path: &str, fields: &EntrypointFields, notes: &mut Vec<String>) {
         env,
         env_from,
         port,
+        protocol: _,
         resources,
         scale: _,
         freeze: _,
         limits: _,
         timeouts: _,
+        on_disconnect: _,
         pod: of_pod,
     } = fields;
     let mut note = |field: &str, why: &str| notes.push(format!("{path}.{field}: {why}"));

@@ -1,0 +1,133 @@
+//! One connection to an instance, in the protocol that it speaks. A connection carries one request at a time, in HTTP/2 as well: what
+//! runs at once is what the slots say.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use crds::function::Protocol;
+use http::{
+    Request, Response, Uri, Version,
+    header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE},
+    uri::{Authority, Scheme},
+};
+use hyper::{
+    body::Incoming,
+    client::conn::{TrySendError, http1, http2},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{net::TcpStream, time::Instant};
+
+use crate::proxy::upload::RequestBody;
+
+/// One attempt to connect. A pod address that nobody answers yet drops the first packet silently.
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// Where an instance listens, and what it speaks there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// IP address and port.
+    pub socket: SocketAddr,
+    /// What is spoken there.
+    pub protocol: Protocol,
+}
+
+impl From<SocketAddr> for Address {
+    fn from(socket: SocketAddr) -> Self {
+        let protocol = Protocol::default();
+        Self { socket, protocol }
+    }
+}
+
+/// A connection that carries nothing, or one request.
+#[derive(Debug)]
+pub struct Connection {
+    sender: Sender,
+    idle_since: Instant,
+}
+
+#[derive(Debug)]
+enum Sender {
+    Http1(http1::SendRequest<RequestBody>),
+    H2c(http2::SendRequest<RequestBody>),
+}
+
+impl Connection {
+    pub(super) async fn open(address: Address) -> io::Result<Self> {
+        let connecting = TcpStream::connect(address.socket);
+        let stream = tokio::time::timeout(CONNECT, connecting).await??;
+        stream.set_nodelay(true)?;
+        let io = TokioIo::new(stream);
+        // Each ends when its sender is dropped or the instance closes it; what went wrong reaches the request itself.
+        let sender = match address.protocol {
+            Protocol::Http1 => {
+                let (sender, connection) = http1::handshake(io).await.map_err(io::Error::other)?;
+                let connection = connection.with_upgrades();
+                tokio::spawn(async move { connection.await.ok() });
+                Sender::Http1(sender)
+            }
+            Protocol::H2c => {
+                let handshake = http2::handshake(TokioExecutor::new(), io);
+                let (sender, connection) = handshake.await.map_err(io::Error::other)?;
+                tokio::spawn(async move { connection.await.ok() });
+                Sender::H2c(sender)
+            }
+        };
+        let idle_since = Instant::now();
+        Ok(Self { sender, idle_since })
+    }
+
+    /// Waits until a request can be sent; false if none can any more.
+    pub(super) async fn is_ready(&mut self) -> bool {
+        match &mut self.sender {
+            Sender::Http1(sender) => sender.ready().await.is_ok(),
+            Sender::H2c(sender) => sender.ready().await.is_ok(),
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        match &self.sender {
+            Sender::Http1(sender) => sender.is_closed(),
+            Sender::H2c(sender) => sender.is_closed(),
+        }
+    }
+
+    /// Sends one request; the error gives it back if no byte of it was sent.
+    pub(super) async fn send(
+        &mut self,
+        mut request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
+        match &mut self.sender {
+            Sender::Http1(sender) => sender.try_send_request(request).await,
+            Sender::H2c(sender) => {
+                speak_http2(&mut request);
+                sender.try_send_request(request).await
+            }
+        }
+    }
+
+    /// It carries nothing from now on.
+    pub(super) fn rest(&mut self) {
+        self.idle_since = Instant::now();
+    }
+
+    pub(super) fn rests_for(&self) -> Duration {
+        self.idle_since.elapsed()
+    }
+}
+
+/// HTTP/2 says the host in the target, frames say where a body ends, and nothing is said about the connection (RFC 9113 §8.3.1 and
+/// §8.2.2). Done twice, it changes nothing.
+fn speak_http2(request: &mut Request<RequestBody>) {
+    let headers = request.headers_mut();
+    for name in [CONNECTION, UPGRADE, TRANSFER_ENCODING] {
+        headers.remove(name);
+    }
+    let authority = headers
+        .remove(HOST)
+        .and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    if let Some(authority) = authority {
+        let mut target = std::mem::take(request.uri_mut()).into_parts();
+        (target.scheme, target.authority) = (Some(Scheme::HTTP), Some(authority));
+        *request.uri_mut() = Uri::from_parts(target).expect("a path, a scheme and an authority");
+    }
+    *request.version_mut() = Version::HTTP_2;
+}

@@ -1,0 +1,102 @@
+//! Instances that speak something else than HTTP/1.1.
+
+use std::{pin::Pin, sync::Arc};
+
+use futures::{SinkExt, channel::mpsc};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::{
+    body::{Frame, Incoming},
+    server::conn::http2,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use super::{Body, Process, whole};
+
+impl Process {
+    /// Switches to a protocol that returns every byte, and says good bye when the other side has nothing more to say.
+    pub(super) async fn switch(self: Arc<Self>, mut stream: TcpStream) {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            match stream.read_u8().await {
+                Ok(byte) => head.push(byte),
+                Err(_) => return,
+            }
+        }
+        let head = String::from_utf8(head).unwrap();
+        assert!(head.contains("upgrade: echo\r\n"), "{head}");
+        let id = head
+            .lines()
+            .find_map(|line| line.strip_prefix("x-request-id: "));
+        let mut headers = HeaderMap::new();
+        headers.insert("x-request-id", HeaderValue::from_str(id.unwrap()).unwrap());
+        let inside = self.enter(&headers).expect("no overlap");
+        let accept = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\ninstance: {}\r\n\r\n",
+            self.name
+        );
+        stream.write_all(accept.as_bytes()).await.unwrap();
+        let (mut from, mut to) = stream.split();
+        tokio::select! {
+            copied = tokio::io::copy(&mut from, &mut to) => drop(copied),
+            () = self.crashed.cancelled() => return,
+        }
+        // The work is done; what is said now is for whoever listens.
+        drop(inside);
+        stream.write_all(b"bye").await.ok();
+        stream.shutdown().await.ok();
+    }
+
+    /// HTTP/2 from the first byte on.
+    pub(super) async fn converse_http2(self: Arc<Self>, stream: TcpStream) {
+        let process = self.clone();
+        let service = service_fn(move |request| {
+            let process = process.clone();
+            Box::pin(async move {
+                Ok(match request.uri().path() {
+                    "/call" => process.call(request).await,
+                    _ => process.answer(request).await?,
+                })
+            }) as Pin<Box<dyn Future<Output = std::io::Result<Response<Body>>> + Send>>
+        });
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::select! {
+            ended = connection => drop(ended),
+            () = self.crashed.cancelled() => {}
+            () = self.leaving.cancelled() => {}
+        }
+    }
+
+    /// What a gRPC server does: each message comes back before the next, and the status is in the trailers. `?fails`: there is nothing else.
+    async fn call(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+        let inside = self.enter(request.headers()).expect("no overlap");
+        let te = request.headers().get("te").cloned();
+        let answer = Response::builder()
+            .header("content-type", "application/grpc")
+            .header("instance", &self.name)
+            .header("te-seen", te.unwrap_or(HeaderValue::from_static("")));
+        if request.uri().query() == Some("fails") {
+            return answer.header("grpc-status", "5").body(whole("")).unwrap();
+        }
+        let (mut to, from) = mpsc::channel(0);
+        tokio::spawn(async move {
+            let mut messages = request.into_body();
+            while let Some(frame) = messages.frame().await {
+                // A client that has left; the work ends with it.
+                let Ok(frame) = frame else { return };
+                to.send(Ok(frame)).await.ok();
+            }
+            drop(inside);
+            let status =
+                HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]);
+            to.send(Ok(Frame::trailers(status))).await.ok();
+        });
+        answer.body(BodyExt::boxed(StreamBody::new(from))).unwrap()
+    }
+}
