@@ -7,6 +7,7 @@ mod support;
 mod abandonment;
 mod bodies;
 mod boots;
+mod clock_table;
 mod clocks;
 mod framing;
 mod grpc;

@@ -218,6 +218,13 @@ impl Raw {
         self.read_until("\r\n\r\n").await
     }
 
+    /// Waits until the other side closes, without a word.
+    pub(crate) async fn closed(&mut self) {
+        let reading = self.stream.read_buf(&mut self.read);
+        let length = soon("the connection is closed", reading).await.unwrap_or(0);
+        assert_eq!(length, 0, "closed with words");
+    }
+
     /// Says that nothing more comes, and goes on listening.
     pub(crate) async fn end(&mut self) {
         self.stream.shutdown().await.unwrap();

@@ -1,6 +1,6 @@
 //! Instances that speak something else than HTTP/1.1.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures::{SinkExt, channel::mpsc};
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::sleep,
 };
 
 use super::{Body, Process, whole};
@@ -36,11 +37,18 @@ impl Process {
         let mut headers = HeaderMap::new();
         headers.insert("x-request-id", HeaderValue::from_str(id.unwrap()).unwrap());
         let inside = self.enter(&headers).expect("no overlap");
+        let query = head
+            .split([' ', '?'])
+            .find_map(|part| part.strip_prefix("sleep="));
+        let pause = query.map_or(0, |pause| pause.parse().unwrap());
+        sleep(Duration::from_millis(pause)).await;
         let accept = format!(
             "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\ninstance: {}\r\n\r\n",
             self.name
         );
-        stream.write_all(accept.as_bytes()).await.unwrap();
+        if stream.write_all(accept.as_bytes()).await.is_err() {
+            return;
+        }
         let (mut from, mut to) = stream.split();
         tokio::select! {
             copied = tokio::io::copy(&mut from, &mut to) => drop(copied),
