@@ -33,8 +33,14 @@ fn filter(default: &str) -> EnvFilter {
 }
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
+    let filter = if settings.access_log {
+        filter(LOG)
+    } else {
+        let off = "access=off".parse()?;
+        filter(LOG).add_directive(off)
+    };
     let log = tracing_subscriber::fmt()
-        .with_env_filter(filter(LOG))
+        .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match settings.log_format {

@@ -2,6 +2,7 @@
 //!
 //! A request is held by not reading its body. It goes to a second instance only if the first saw no byte of it.
 
+mod access;
 pub(crate) mod answer;
 mod asks;
 pub(crate) mod body;
@@ -30,6 +31,7 @@ use crate::{
     metrics::Metrics,
     routes::{Host, Route, Routes},
 };
+use access::Access;
 use answer::{Failure, Place};
 use asks::Asks;
 use body::AnswerBody;
@@ -70,10 +72,27 @@ impl Proxy {
     /// Dropping the future gives up a place in the queue. An invocation that has begun goes on to its end without a reader.
     pub(crate) async fn serve(&self, request: Request<Incoming>, peer: IpAddr) -> Answer {
         let (parts, body) = request.into_parts();
-        let (id, form) = (head::request_id(&parts.headers), Form::of(&parts));
+        let id = head::request_id(&parts.headers);
+        let mut access = Access::begin(&parts, &id, peer);
+        let mut answer = self.answer(parts, body, &id, peer, &mut access).await;
+        if let Some(access) = access {
+            access.answered(&mut answer);
+        }
+        answer
+    }
+
+    async fn answer(
+        &self,
+        parts: Parts,
+        body: Incoming,
+        id: &HeaderValue,
+        peer: IpAddr,
+        access: &mut Option<Box<Access>>,
+    ) -> Answer {
+        let form = Form::of(&parts);
         let refuse = |failure: &Failure, place: Place<'_>, key: Option<&Key>| {
             self.metrics.rejected(key, failure.code());
-            failure.answer(place, &id, form).map(Either::Left)
+            failure.answer(place, id, form).map(Either::Left)
         };
         let target = match head::check(&parts) {
             Ok(target) => target,
@@ -86,6 +105,9 @@ impl Proxy {
             function: &function.function,
             entrypoint: &route.entrypoint,
         };
+        if let Some(access) = access {
+            access.goes_to(place);
+        }
         let key = route.target.as_ref().ok().map(|entrypoint| &entrypoint.key);
         let asked = Asked {
             parts,
@@ -93,7 +115,7 @@ impl Proxy {
             target,
             peer,
         };
-        match self.invoke(&route, asked, &id).await {
+        match self.invoke(&route, asked, id).await {
             Ok(answer) => answer,
             Err(failure) => refuse(&failure, place, key),
         }

@@ -74,6 +74,9 @@ pub struct Settings {
     /// Form of the log on standard error.
     #[arg(long, env = "THAW_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
+    /// Log each request, in the same form.
+    #[arg(long, env = "THAW_ACCESS_LOG")]
+    pub access_log: bool,
     /// After SIGTERM, go on as before this long, until no load balancer sends anything new.
     #[arg(long, env = "THAW_LAMEDUCK", default_value = "5s", value_parser = humantime::parse_duration)]
     pub lameduck: Duration,

@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::upload::Upload;
+use super::{access::Access, upload::Upload};
 use crate::{entrypoint::Slot, instance::Connection};
 
 /// Bounds of an invocation.
@@ -78,6 +78,7 @@ pub(crate) struct AnswerBody {
     /// Nobody waits for it any more. Dropped then, as a runtime that shuts down does, it is cut.
     is_unread: bool,
     bytes: Counter,
+    access: Option<Box<Access>>,
 }
 
 /// Why an answer's body was cut.
@@ -101,6 +102,7 @@ impl AnswerBody {
             watchdog: None,
             is_unread: false,
             bytes,
+            access: None,
         };
         if has_ended {
             body.finish();
@@ -112,6 +114,12 @@ impl AnswerBody {
         body
     }
 
+    /// A line of the access log to be written at the end.
+    pub(super) fn log(&mut self, mut access: Box<Access>) {
+        access.is_whole = self.has_ended;
+        self.access = Some(access);
+    }
+
     fn take(&self) -> Option<Held> {
         self.held
             .lock()
@@ -121,6 +129,9 @@ impl AnswerBody {
 
     fn finish(&mut self) {
         self.has_ended = true;
+        if let Some(access) = &mut self.access {
+            access.is_whole = true;
+        }
         self.take().into_iter().for_each(Held::finish);
     }
 
@@ -185,8 +196,11 @@ impl Body for AnswerBody {
             None => self.cut(AnswerBodyError::Clock),
             Some(Poll::Ready((Some(Ok(frame)), is_last))) => {
                 self.clock = None;
-                self.bytes
-                    .inc_by(frame.data_ref().map_or(0, |data| data.len() as u64));
+                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.bytes.inc_by(length);
+                if let Some(access) = &mut self.access {
+                    access.response_bytes += length;
+                }
                 if is_last {
                     self.finish();
                 }

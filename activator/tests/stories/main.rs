@@ -5,6 +5,7 @@
 mod support;
 
 mod abandonment;
+mod access_log;
 mod bodies;
 mod boots;
 mod clock_table;
