@@ -11,15 +11,18 @@ pub(crate) mod upload;
 use std::{net::IpAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
-use http::{HeaderValue, Request, Response, Version, header::TRANSFER_ENCODING, request::Parts};
+use http::{
+    HeaderMap, HeaderValue, Request, Response, Version, header::TRANSFER_ENCODING, request::Parts,
+};
 use http_body_util::{Either, Full};
-use hyper::body::{Body, Bytes, Incoming};
+use hyper::body::{Body as _, Bytes, Incoming};
 use tokio::time::Instant;
 
 use crate::{
     entrypoint::{Entrypoint, Key, Slot},
     metrics::Metrics,
     routes::{Route, Routes},
+    server::Door,
 };
 use answer::{Failure, Place};
 use body::AnswerBody;
@@ -27,8 +30,10 @@ use head::Target;
 use running::{Answered, Running, Unanswered};
 use upload::RequestBody;
 
-/// An answer: Thaw's own or a function's.
-pub(crate) type Answer = Response<Either<Full<Bytes>, AnswerBody>>;
+/// The body of an answer: Thaw's own or a function's.
+pub(crate) type Body = Either<Full<Bytes>, AnswerBody>;
+/// An answer.
+pub(crate) type Answer = Response<Body>;
 
 /// What every request needs.
 #[derive(Debug)]
@@ -44,7 +49,12 @@ impl Proxy {
     ///
     /// # Cancel safety
     /// Dropping the future gives up a place in the queue. An invocation that has begun goes on to its end without a reader.
-    pub(crate) async fn serve(&self, request: Request<Incoming>, peer: IpAddr) -> Answer {
+    pub(crate) async fn serve(
+        &self,
+        request: Request<Incoming>,
+        peer: IpAddr,
+        door: Door,
+    ) -> Answer {
         let (parts, body) = request.into_parts();
         let id = head::request_id(&parts.headers);
         let target = match head::check(&parts) {
@@ -55,6 +65,7 @@ impl Proxy {
         };
         let routes = self.routes.load();
         let host = routes.host(&target.host);
+        let host = host.filter(|host| host.answers_at(door));
         let Some((host, route)) =
             host.and_then(|host| Some((host.clone(), host.route(parts.uri.path())?.clone())))
         else {
@@ -70,6 +81,12 @@ impl Proxy {
             Ok(answer) => answer.map(Either::Right),
             Err(failure) => self.refuse(&failure, place, key, &id),
         }
+    }
+
+    /// A request that is refused before its target is looked at.
+    pub(crate) fn refuse_unrouted(&self, failure: &Failure, headers: &HeaderMap) -> Answer {
+        let id = head::request_id(headers);
+        self.refuse(failure, Place::default(), None, &id)
     }
 
     fn refuse(

@@ -13,6 +13,10 @@ use crate::engine::Refusal;
 pub(crate) enum Failure {
     NoRoute,
     BadRequest(&'static str),
+    HeadersTooLarge,
+    /// The client was too slow.
+    RequestTimeout(&'static str),
+    TooManyConnections,
     RequestTooLarge {
         limit: u64,
     },
@@ -52,6 +56,24 @@ impl Failure {
                 "BadRequest",
                 "The request is malformed",
                 (*problem).to_owned(),
+            ),
+            Self::HeadersTooLarge => (
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "HeadersTooLarge",
+                "The head of the request is too large",
+                "too many header fields, or too many bytes in them and in the URL".to_owned(),
+            ),
+            Self::RequestTimeout(problem) => (
+                S::REQUEST_TIMEOUT,
+                "RequestTimeout",
+                "The request came too slowly",
+                (*problem).to_owned(),
+            ),
+            Self::TooManyConnections => (
+                S::SERVICE_UNAVAILABLE,
+                "Unavailable",
+                "Too many connections are open",
+                "every connection of the activator is busy; try again".to_owned(),
             ),
             Self::RequestTooLarge { limit } => (
                 S::PAYLOAD_TOO_LARGE,
