@@ -25,8 +25,8 @@ use crate::{
     entrypoints::Entrypoints,
     metrics::Metrics,
     proxy::Proxy,
-    server::{self, Health},
-    settings::LocalSettings,
+    server::{Door, Health, Server},
+    settings::{Edge, LocalSettings},
 };
 
 /// After SIGINT or SIGTERM instances have this long to end. A second signal ends them at once.
@@ -73,7 +73,8 @@ pub async fn run(settings: LocalSettings, view: View) -> anyhow::Result<()> {
     let watch = watch.transpose().context("watch files for --watch")?;
 
     let (health, stop) = (Arc::new(Health::default()), CancellationToken::new());
-    let serving = tokio::spawn(server::serve(listener, proxy, health.clone(), stop.clone()));
+    let server = Server::new(proxy, health.clone(), Edge::default());
+    let serving = tokio::spawn(server.serve(listener, Door::Internal, stop.clone()));
     // These run as long as the process.
     tokio::spawn(carry_out(local.clone(), ordered, TaskTracker::new()));
     tokio::spawn(local.clone().show_status());

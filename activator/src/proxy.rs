@@ -6,7 +6,7 @@ mod access;
 pub(crate) mod answer;
 mod asks;
 pub(crate) mod body;
-mod form;
+pub(crate) mod form;
 pub(crate) mod head;
 mod patience;
 mod running;
@@ -18,18 +18,19 @@ use std::{net::IpAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
 use http::{
-    HeaderValue, Request, Response, Version,
+    HeaderMap, HeaderValue, Request, Response, Version,
     header::{EXPECT, TRANSFER_ENCODING, UPGRADE},
     request::Parts,
 };
 use http_body_util::{Either, Full};
-use hyper::body::{Body, Bytes, Incoming};
+use hyper::body::{Body as _, Bytes, Incoming};
 use tokio::time::Instant;
 
 use crate::{
     entrypoint::{Entrypoint, Key, Slot},
     metrics::Metrics,
     routes::{Host, Route, Routes},
+    server::Door,
 };
 use access::Access;
 use answer::{Failure, Place};
@@ -43,8 +44,10 @@ use timing::Timing;
 use tunnel::Tunnel;
 use upload::RequestBody;
 
-/// An answer: Thaw's own or a function's.
-pub(crate) type Answer = Response<Either<Full<Bytes>, AnswerBody>>;
+/// The body of an answer: Thaw's own or a function's.
+pub(crate) type Body = Either<Full<Bytes>, AnswerBody>;
+/// An answer.
+pub(crate) type Answer = Response<Body>;
 
 /// What every request needs.
 #[derive(Debug)]
@@ -70,11 +73,18 @@ impl Proxy {
     ///
     /// # Cancel safety
     /// Dropping the future gives up a place in the queue. An invocation that has begun goes on to its end without a reader.
-    pub(crate) async fn serve(&self, request: Request<Incoming>, peer: IpAddr) -> Answer {
+    pub(crate) async fn serve(
+        &self,
+        request: Request<Incoming>,
+        peer: IpAddr,
+        door: Door,
+    ) -> Answer {
         let (parts, body) = request.into_parts();
         let id = head::request_id(&parts.headers);
         let mut access = Access::begin(&parts, &id, peer);
-        let mut answer = self.answer(parts, body, &id, peer, &mut access).await;
+        let mut answer = self
+            .answer((parts, body), &id, (peer, door), &mut access)
+            .await;
         if let Some(access) = access {
             access.answered(&mut answer);
         }
@@ -83,10 +93,9 @@ impl Proxy {
 
     async fn answer(
         &self,
-        parts: Parts,
-        body: Incoming,
+        (parts, body): (Parts, Incoming),
         id: &HeaderValue,
-        peer: IpAddr,
+        (peer, door): (IpAddr, Door),
         access: &mut Option<Box<Access>>,
     ) -> Answer {
         let form = Form::of(&parts);
@@ -98,7 +107,7 @@ impl Proxy {
             Ok(target) => target,
             Err(problem) => return refuse(&Failure::BadRequest(problem), Place::default(), None),
         };
-        let Some((function, route)) = self.route(&target.host, parts.uri.path()) else {
+        let Some((function, route)) = self.route(&target.host, parts.uri.path(), door) else {
             return refuse(&Failure::NoRoute, Place::default(), None);
         };
         let place = Place {
@@ -121,10 +130,19 @@ impl Proxy {
         }
     }
 
-    fn route(&self, host: &str, path: &str) -> Option<(Arc<Host>, Arc<Route>)> {
+    fn route(&self, host: &str, path: &str, door: Door) -> Option<(Arc<Host>, Arc<Route>)> {
         let routes = self.routes.load();
-        let host = routes.host(host)?;
+        let host = routes.host(host).filter(|host| host.answers_at(door))?;
         Some((host.clone(), host.route(path)?.clone()))
+    }
+
+    /// A request that is refused before its target is looked at.
+    pub(crate) fn refuse_unrouted(&self, failure: &Failure, headers: &HeaderMap) -> Answer {
+        self.metrics.rejected(None, failure.code());
+        let (place, id) = (Place::default(), head::request_id(headers));
+        failure
+            .answer(place, &id, Form::default())
+            .map(Either::Left)
     }
 
     /// Runs one invocation up to the head of its answer.

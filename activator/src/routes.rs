@@ -4,10 +4,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use crds::{
     entrypoint::{Limits, Timeouts},
-    function::{OnDisconnect, PathMatch},
+    function::{OnDisconnect, PathMatch, Visibility},
 };
 
-use crate::entrypoint::Entrypoint;
+use crate::{entrypoint::Entrypoint, server::Door};
 
 /// The snapshot.
 #[derive(Debug, Default)]
@@ -22,6 +22,8 @@ pub struct Routes {
 pub struct Host {
     /// Name of the Function.
     pub function: String,
+    /// Who may call it.
+    pub visibility: Visibility,
     /// By path.
     pub paths: HashMap<String, Arc<Route>>,
 }
@@ -72,6 +74,14 @@ impl Routes {
 }
 
 impl Host {
+    /// Whether requests that come in at this door are answered.
+    pub fn answers_at(&self, door: Door) -> bool {
+        match (self.visibility, door) {
+            (Visibility::Public, _) | (Visibility::Cluster, Door::Internal) => true,
+            (Visibility::Cluster, Door::Public) => false,
+        }
+    }
+
     /// The route of a path: the longest one that matches by whole segments.
     pub fn route(&self, path: &str) -> Option<&Arc<Route>> {
         let exact = self.paths.get(path);

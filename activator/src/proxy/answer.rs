@@ -11,6 +11,10 @@ use hyper::body::Bytes;
 pub(crate) enum Failure {
     NoRoute,
     BadRequest(&'static str),
+    HeadersTooLarge,
+    /// The client was too slow.
+    RequestTimeout(&'static str),
+    TooManyConnections,
     RequestTooLarge {
         limit: u64,
     },
@@ -19,7 +23,6 @@ pub(crate) enum Failure {
     NoRevision(String),
     /// The operator has not made a revision of the entrypoint yet.
     NotYet,
-    RequestTimeout,
     FirstByteTimeout,
     IdleTimeout,
     DurationExceeded,
@@ -47,7 +50,9 @@ impl Failure {
     pub(super) fn of_body(fault: RequestFault, limit: u64) -> Self {
         match fault {
             RequestFault::TooLarge => Self::RequestTooLarge { limit },
-            RequestFault::TooSlow => Self::RequestTimeout,
+            RequestFault::TooSlow => {
+                Self::RequestTimeout("the client sends its body too slowly; send it faster")
+            }
             RequestFault::BrokenOff => Self::BadRequest("the request body broke off"),
         }
     }
@@ -70,6 +75,24 @@ impl Failure {
                 "BadRequest",
                 "The request is malformed",
                 (*problem).to_owned(),
+            ),
+            Self::HeadersTooLarge => (
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "HeadersTooLarge",
+                "The head of the request is too large",
+                "too many header fields, or too many bytes in them and in the URL".to_owned(),
+            ),
+            Self::RequestTimeout(problem) => (
+                S::REQUEST_TIMEOUT,
+                "RequestTimeout",
+                "The request came too slowly",
+                (*problem).to_owned(),
+            ),
+            Self::TooManyConnections => (
+                S::SERVICE_UNAVAILABLE,
+                "Unavailable",
+                "Too many connections are open",
+                "every connection of the activator is busy; try again".to_owned(),
             ),
             Self::RequestTooLarge { limit } => (
                 S::PAYLOAD_TOO_LARGE,
@@ -125,12 +148,6 @@ impl Failure {
                 "Unavailable",
                 "No activator owns the entrypoint",
                 "the activator is handing over; try again".to_owned(),
-            ),
-            Self::RequestTimeout => (
-                S::REQUEST_TIMEOUT,
-                "RequestTimeout",
-                "The request came too slowly",
-                "the client sends its body too slowly; send it faster".to_owned(),
             ),
             Self::IdleTimeout => (
                 S::GATEWAY_TIMEOUT,

@@ -10,7 +10,8 @@ use activator::{
     metrics::Metrics,
     proxy::{Proxy, Rate},
     routes::{Host, Route},
-    server::{self, Health},
+    server::{Door, Health, Server},
+    settings::Edge,
 };
 use crds::{
     entrypoint::{Limits, Scale, Timeouts},
@@ -117,7 +118,16 @@ impl Thaw {
 
     /// The same with bounds that all entrypoints share.
     pub(crate) async fn start_within(caps: Caps, manifest: Manifest) -> Self {
-        let thaw = Self::standby_within(caps, &Arc::default(), "only", manifest).await;
+        Self::only(caps, Edge::default(), manifest).await
+    }
+
+    /// The same with other bounds on what clients may do.
+    pub(crate) async fn start_behind(edge: Edge, manifest: Manifest) -> Self {
+        Self::only(Caps::default(), edge, manifest).await
+    }
+
+    async fn only(caps: Caps, edge: Edge, manifest: Manifest) -> Self {
+        let thaw = Self::standby_within(caps, edge, &Arc::default(), "only", manifest).await;
         thaw.entrypoints.own(Takeover::Released);
         thaw
     }
@@ -128,11 +138,19 @@ impl Thaw {
         identity: &str,
         manifest: Manifest,
     ) -> Self {
-        Self::standby_within(Caps::default(), cluster, identity, manifest).await
+        Self::standby_within(
+            Caps::default(),
+            Edge::default(),
+            cluster,
+            identity,
+            manifest,
+        )
+        .await
     }
 
     async fn standby_within(
         caps: Caps,
+        edge: Edge,
         cluster: &Arc<Cluster>,
         identity: &str,
         manifest: Manifest,
@@ -147,7 +165,8 @@ impl Thaw {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (health, stop) = (Arc::new(Health::default()), CancellationToken::new());
-        let serving = tokio::spawn(server::serve(listener, proxy.clone(), health, stop.clone()));
+        let server = Server::new(proxy.clone(), health, edge);
+        let serving = tokio::spawn(server.serve(listener, Door::Public, stop.clone()));
         let web = entrypoints.get_or_add(&key("shop", "web"));
         let thaw = Self {
             cluster: cluster.clone(),
@@ -189,6 +208,7 @@ impl Thaw {
         };
         let host = Host {
             function: function.to_owned(),
+            visibility: Default::default(),
             paths: paths.iter().map(route).collect(),
         };
         let name = format!("{function}--prod.thaw.test");

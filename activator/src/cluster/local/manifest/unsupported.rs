@@ -1,7 +1,7 @@
 //! What a manifest asks for that processes on one machine cannot have.
 
 use crds::{
-    function::{EntrypointFields, EntrypointSpec, FunctionSpec},
+    function::{EntrypointFields, EntrypointSpec, FunctionSpec, Visibility},
     pod::PodFields,
 };
 
@@ -11,6 +11,7 @@ const NO_POD: &str = "has no effect here: there is no pod";
 pub(super) fn notes(spec: &FunctionSpec) -> Vec<String> {
     let FunctionSpec {
         image: _,
+        visibility,
         defaults,
         entrypoints,
     } = spec;
@@ -18,6 +19,9 @@ pub(super) fn notes(spec: &FunctionSpec) -> Vec<String> {
     let mut notes = vec![
         "image: no image is pulled or run; commands run as processes of this machine".to_owned(),
     ];
+    if *visibility == Some(Visibility::Cluster) {
+        notes.push("spec.visibility: there is one address here, and every function answers".into());
+    }
     fields("spec.defaults", defaults, &mut notes);
     for entrypoint in entrypoints {
         let EntrypointSpec {
