@@ -24,7 +24,7 @@ use crate::{
     engine::Takeover,
     entrypoints::Entrypoints,
     metrics::Metrics,
-    proxy::Proxy,
+    proxy::{Proxy, TrustedProxies},
     server::{self, Health},
     settings::LocalSettings,
 };
@@ -53,6 +53,7 @@ pub async fn run(settings: LocalSettings, view: View) -> anyhow::Result<()> {
     let proxy = Arc::new(Proxy {
         routes: Default::default(),
         metrics,
+        trusted: TrustedProxies::private(),
     });
     let local = Local::new(view.clone()).context("find the program of this process")?;
     // Nobody else ever owned anything here.

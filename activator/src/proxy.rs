@@ -11,7 +11,11 @@ pub(crate) mod upload;
 use std::{net::IpAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
-use http::{HeaderValue, Request, Response, Version, header::TRANSFER_ENCODING, request::Parts};
+use http::{
+    HeaderValue, Request, Response, Version,
+    header::{CONNECTION, TRANSFER_ENCODING},
+    request::Parts,
+};
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Bytes, Incoming};
 use tokio::time::Instant;
@@ -19,11 +23,12 @@ use tokio::time::Instant;
 use crate::{
     entrypoint::{Entrypoint, Key, Slot},
     metrics::Metrics,
-    routes::{Route, Routes},
+    routes::{Route, Routes, Unrouted},
 };
 use answer::{Failure, Place};
 use body::AnswerBody;
-use head::Target;
+pub use head::TrustedProxies;
+use head::{Added, Asked, Peer};
 use running::{Answered, Running, Unanswered};
 use upload::RequestBody;
 
@@ -37,6 +42,8 @@ pub struct Proxy {
     pub routes: ArcSwap<Routes>,
     /// Where refusals are counted.
     pub metrics: Arc<Metrics>,
+    /// Whose word about the client counts.
+    pub trusted: TrustedProxies,
 }
 
 impl Proxy {
@@ -48,17 +55,24 @@ impl Proxy {
         let (parts, body) = request.into_parts();
         let id = head::request_id(&parts.headers);
         let target = match head::check(&parts) {
+            Ok(target) if target.is_server => return answer::alive(&id).map(Either::Left),
             Ok(target) => target,
-            Err(problem) => {
-                return self.refuse(&Failure::BadRequest(problem), Place::default(), None, &id);
-            }
+            Err(failure) => return self.refuse_head(&failure, parts.version, &id),
         };
+        let length = target.length;
         let routes = self.routes.load();
-        let host = routes.host(&target.host);
-        let Some((host, route)) =
-            host.and_then(|host| Some((host.clone(), host.route(parts.uri.path())?.clone())))
-        else {
-            return self.refuse(&Failure::NoRoute, Place::default(), None, &id);
+        let found = routes.find(&target.host, parts.uri.path());
+        let (host, route) = match found {
+            Ok((host, route)) => (host.clone(), route.clone()),
+            Err(Unrouted::Nowhere) => {
+                return self.refuse(&Failure::NoRoute, Place::default(), None, &id);
+            }
+            Err(Unrouted::Ambiguous) => {
+                let failure = Failure::BadRequest(
+                    "the path leads to another entrypoint when it is decoded; send it plain",
+                );
+                return self.refuse_head(&failure, parts.version, &id);
+            }
         };
         drop(routes);
         let place = Place {
@@ -66,10 +80,36 @@ impl Proxy {
             entrypoint: &route.entrypoint,
         };
         let key = route.target.as_ref().ok().map(|entrypoint| &entrypoint.key);
-        match invoke(&route, parts, body, &target, &id, peer).await {
+        let peer = Peer {
+            address: peer,
+            is_trusted: self.trusted.trust(peer),
+        };
+        let asked = Asked {
+            upgrade: None, // nothing here carries an upgraded connection
+            ..Asked::of(&parts)
+        };
+        let added = Added {
+            id: &id,
+            prefix: &route.path,
+            peer,
+            asked: &asked,
+            length,
+        };
+        match invoke(&route, parts, body, &added).await {
             Ok(answer) => answer.map(Either::Right),
             Err(failure) => self.refuse(&failure, place, key, &id),
         }
+    }
+
+    /// After a head that another server may read in another way, nothing more is read from its connection (RFC 9112 §6.3): what looks like the
+    /// next request may be the body of this one.
+    fn refuse_head(&self, failure: &Failure, version: Version, id: &HeaderValue) -> Answer {
+        let mut answer = self.refuse(failure, Place::default(), None, id);
+        if version < Version::HTTP_2 {
+            let close = HeaderValue::from_static("close");
+            answer.headers_mut().insert(CONNECTION, close);
+        }
+        answer
     }
 
     fn refuse(
@@ -89,20 +129,18 @@ async fn invoke(
     route: &Route,
     mut parts: Parts,
     body: Incoming,
-    target: &Target,
-    id: &HeaderValue,
-    peer: IpAddr,
+    added: &Added<'_>,
 ) -> Result<Response<AnswerBody>, Failure> {
     let limit = route.request_bytes;
-    if target.length.is_some_and(|length| length > limit) {
+    if added.length.is_some_and(|length| length > limit) {
         return Err(Failure::RequestTooLarge { limit });
     }
     let entrypoint = route.target.as_ref().map_err(|why| match why {
         Some(why) => Failure::NoRevision(why.clone()),
         None => Failure::NotYet,
     })?;
-    head::prepare(&mut parts, target, id, &route.path, peer);
-    if target.length.is_none() && !body.is_end_stream() {
+    head::prepare(&mut parts, added);
+    if added.length.is_none() && !body.is_end_stream() {
         // hyper leaves the body of a GET without a length out.
         parts
             .headers
@@ -146,7 +184,7 @@ async fn invoke(
         .answered(timing.kind(), head.status.as_u16());
     head::strip_hop_by_hop(&mut head.headers);
     head.headers.remove(head::ERROR);
-    head.headers.insert(head::REQUEST_ID, id.clone());
+    head.headers.insert(head::REQUEST_ID, added.id.clone());
     head.version = Version::HTTP_11;
     timing.write(&mut head.headers);
     let bytes = entrypoint.meter.response_bytes();

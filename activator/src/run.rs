@@ -61,6 +61,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let proxy = Arc::new(Proxy {
         routes: Default::default(),
         metrics: metrics.clone(),
+        trusted: settings.trusted_proxies.clone(),
     });
     let health = Arc::new(Health::default());
     let (tasks, stop, leave) = (

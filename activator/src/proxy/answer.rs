@@ -13,6 +13,9 @@ use crate::engine::Refusal;
 pub(crate) enum Failure {
     NoRoute,
     BadRequest(&'static str),
+    /// `Expect` has something that cannot be met.
+    ExpectationFailed,
+    LoopDetected,
     RequestTooLarge {
         limit: u64,
     },
@@ -52,6 +55,19 @@ impl Failure {
                 "BadRequest",
                 "The request is malformed",
                 (*problem).to_owned(),
+            ),
+            Self::ExpectationFailed => (
+                S::EXPECTATION_FAILED,
+                "ExpectationFailed",
+                "The expectation cannot be met",
+                "Expect may be 100-continue; send the request without it".to_owned(),
+            ),
+            Self::LoopDetected => (
+                S::LOOP_DETECTED,
+                "LoopDetected",
+                "The request comes back again and again",
+                "it has passed the activator 16 times (CDN-Loop); a function calls itself"
+                    .to_owned(),
             ),
             Self::RequestTooLarge { limit } => (
                 S::PAYLOAD_TOO_LARGE,
@@ -161,6 +177,14 @@ impl Failure {
         }
         answer
     }
+}
+
+/// The answer to `OPTIONS *`: there is a server (RFC 9110 §9.3.7). What a function allows is its own to say.
+pub(crate) fn alive(id: &HeaderValue) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    answer.headers_mut().insert(head::REQUEST_ID, id.clone());
+    answer
 }
 
 #[cfg(test)]

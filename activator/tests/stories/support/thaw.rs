@@ -132,6 +132,7 @@ impl Thaw {
         let proxy = Arc::new(Proxy {
             routes: Default::default(),
             metrics: metrics.clone(),
+            trusted: Default::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
