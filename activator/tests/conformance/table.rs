@@ -22,7 +22,7 @@ enum Verdict {
     Refused(u16, &'static str),
     /// Thaw answers, and goes on.
     Answered(u16),
-    /// hyper closes the connection, with this status if it says anything.
+    /// hyper answers, and the connection ends.
     ByHyper(u16),
 }
 
@@ -115,7 +115,7 @@ impl Case {
             }
             Verdict::Answered(status) => begins(status) && count == 2 && heard == [next],
             Verdict::ByHyper(status) => {
-                (answers.is_empty() || begins(status)) && count <= 1 && heard.is_empty()
+                begins(status) && count == 1 && heard.is_empty()
             }
         };
         if !is_right {
