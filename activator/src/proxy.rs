@@ -28,6 +28,9 @@ use crate::{
 use answer::{Failure, Place};
 use body::AnswerBody;
 pub use head::TrustedProxies;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub use head::fuzzing;
 use head::{Added, Asked, Peer};
 use running::{Answered, Running, Unanswered};
 use upload::RequestBody;

@@ -95,18 +95,22 @@ impl Host {
     /// # Errors
     /// Why there is none.
     pub fn route(&self, path: &str) -> Result<&Arc<Route>, Unrouted> {
-        let exact = self.paths.get(path);
-        let route = exact.or_else(|| {
-            prefixes(path)
-                .filter_map(|prefix| self.paths.get(prefix))
-                .find(|route| route.covers(path))
-        });
-        let route = route.ok_or(Unrouted::Nowhere)?;
+        let route = self.longest(path).ok_or(Unrouted::Nowhere)?;
         if path::is_plain(path) || !self.has_another(route, path) {
             Ok(route)
         } else {
             Err(Unrouted::Ambiguous)
         }
+    }
+
+    /// The longest route that matches, whatever else the path may be read as.
+    pub(crate) fn longest(&self, path: &str) -> Option<&Arc<Route>> {
+        let exact = self.paths.get(path);
+        exact.or_else(|| {
+            prefixes(path)
+                .filter_map(|prefix| self.paths.get(prefix))
+                .find(|route| route.covers(path))
+        })
     }
 
     /// Whether a reading of the path below this route leads to a route below it. A route's own path is read as it is written, so none leads

@@ -5,6 +5,8 @@
 
 mod forwarded;
 mod framing;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod hops;
 mod host;
 mod loops;
@@ -13,9 +15,10 @@ pub(crate) mod path;
 use std::borrow::Cow;
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Uri,
+    HeaderMap, HeaderName, HeaderValue, Method, Uri, Version,
     header::{COOKIE, EXPECT, HOST, TRAILER},
     request::Parts,
+    uri::PathAndQuery,
 };
 
 use super::answer::Failure;
@@ -76,11 +79,17 @@ pub(crate) fn check(parts: &Parts) -> Result<Target<'_>, Failure> {
         return Err(bad("the request target is not one of HTTP"));
     }
     let is_server = parts.method == Method::OPTIONS && parts.uri.path() == "*";
+    // A query alone is a target in absolute-form only (RFC 9112 §3.2.2, RFC 9113 §8.3.1).
+    let is_query = |target: &PathAndQuery| target.as_str().starts_with('?');
+    if parts.version == Version::HTTP_2 && parts.uri.path_and_query().is_some_and(is_query) {
+        return Err(bad("the request target is not a path"));
+    }
     if !is_server {
         path::check(parts.uri.path()).map_err(bad)?;
     }
     let host = host::of(parts).map_err(bad)?;
     let length = framing::length(parts).map_err(bad)?;
+    framing::edges(parts).map_err(bad)?;
     framing::once(&parts.headers).map_err(bad)?;
     framing::expectation(&parts.headers)?;
     if loops::is_loop(&parts.headers) {
@@ -146,18 +155,20 @@ pub(crate) fn prepare(parts: &mut Parts, added: &Added<'_>) {
     framing::rewrite_length(headers, added.length);
     join_cookies(headers);
     added.asked.write(headers);
-    parts.version = http::Version::HTTP_11;
-    if parts.uri.scheme().is_some() || parts.uri.authority().is_some() {
-        parts.uri = origin_form(&parts.uri);
-    }
+    parts.version = Version::HTTP_11;
+    parts.uri = origin_form(std::mem::take(&mut parts.uri));
 }
 
-/// The target without scheme and authority. `http://host?query` has no path of its own (RFC 9112 §3.2.1).
-fn origin_form(uri: &Uri) -> Uri {
-    match uri.path_and_query() {
-        Some(target) if target.as_str().starts_with('/') => Uri::from(target.clone()),
-        Some(target) => format!("/{}", target.as_str()).parse().unwrap_or_default(),
-        None => Uri::default(),
+/// The target without scheme and authority. `http://host?query` has no path of its own (RFC 9112 §3.2.1); nor has `http://host#fragment`, of
+/// which `http` leaves a target that says it is `/` and is written as nothing.
+fn origin_form(uri: Uri) -> Uri {
+    let target = uri.into_parts().path_and_query;
+    match target {
+        Some(target) if target.as_str().len() > 1 => match target.as_str().strip_prefix('?') {
+            Some(query) => format!("/?{query}").parse().unwrap_or_default(),
+            None => Uri::from(target),
+        },
+        _ => Uri::default(),
     }
 }
 

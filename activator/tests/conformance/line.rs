@@ -82,6 +82,11 @@ const CASES: &[Case] = &[
         b"GET http://shop.test?a HTTP/1.1\n$H\n\n",
         "GET /?a HTTP/1.1\n\n",
     ),
+    passes(
+        "absolute-form with a fragment alone",
+        b"GET http://shop.test#a HTTP/1.1\n$H\n\n",
+        "GET / HTTP/1.1\n\n",
+    ),
     once("HTTP/1.0", b"GET / HTTP/1.0\n$H\n\n", "GET / HTTP/1.1\n\n"),
     passes(
         "HTTP/1.0 that stays",

@@ -114,9 +114,7 @@ impl Case {
                 begins(status) && count == 1 && answers.contains(&code) && heard.is_empty()
             }
             Verdict::Answered(status) => begins(status) && count == 2 && heard == [next],
-            Verdict::ByHyper(status) => {
-                begins(status) && count == 1 && heard.is_empty()
-            }
+            Verdict::ByHyper(status) => begins(status) && count == 1 && heard.is_empty(),
         };
         if !is_right {
             wrong.push(format!(

@@ -55,6 +55,21 @@ pub(super) fn rewrite_length(headers: &mut HeaderMap, length: Option<u64>) {
     }
 }
 
+/// RFC 9113 §8.2.1. HTTP/1 has no such values, since spaces around one are no part of it; written there, this one would become another.
+///
+/// # Errors
+/// What is wrong, for the client.
+pub(super) fn edges(parts: &Parts) -> Result<(), &'static str> {
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let has_space = |value: &HeaderValue| {
+        is_space(value.as_bytes().first()) || is_space(value.as_bytes().last())
+    };
+    if parts.version == Version::HTTP_2 && parts.headers.values().any(has_space) {
+        return Err("a header begins or ends with a space");
+    }
+    Ok(())
+}
+
 /// Refuses second lines of fields that say one thing.
 ///
 /// # Errors

@@ -111,9 +111,16 @@ fn a_clients_request_id_is_kept_if_it_can_stand_in_a_log_line() {
 
 #[test]
 fn a_target_without_a_path_gets_one() {
-    let mut parts = parts("http://a?x=1", &[("host", "a")]);
-    prepared(&mut parts, &HeaderValue::from_static("r"), "/");
-    assert_eq!(parts.uri, "/?x=1");
+    for (sent, passed_on) in [
+        ("http://a?x=1", "/?x=1"),
+        ("http://a#f", "/"),
+        ("http://a", "/"),
+        ("http://a/?", "/?"),
+    ] {
+        let mut parts = parts(sent, &[("host", "a")]);
+        prepared(&mut parts, &HeaderValue::from_static("r"), "/");
+        assert_eq!(parts.uri.to_string(), passed_on, "{sent}");
+    }
 }
 
 #[test]

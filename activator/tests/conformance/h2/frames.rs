@@ -37,9 +37,11 @@ pub(crate) fn headers(stream: u32, fields: Fields<'_>, flags: u8) -> Vec<u8> {
         // Literal without indexing, new name (RFC 7541 §6.2.2), without Huffman coding.
         block.push(0);
         for text in [name, value] {
-            block.push(u8::try_from(text.len()).ok().filter(|&length| length < 127).unwrap());
-            // Beyond ASCII a character is one byte.
-            block.extend(text.chars().map(|c| u8::try_from(c).unwrap()));
+            // Beyond ASCII a character is one byte here.
+            let bytes: Vec<u8> = text.chars().map(|c| u8::try_from(c).unwrap()).collect();
+            assert!(bytes.len() < 127, "a longer length takes more bytes");
+            block.push(bytes.len() as u8);
+            block.extend(bytes);
         }
     }
     frame(HEADERS, flags | END_HEADERS, stream, &block)
@@ -54,6 +56,10 @@ pub(crate) fn last_data(stream: u32, bytes: &[u8]) -> Vec<u8> {
     frame(DATA, END_STREAM, stream, bytes)
 }
 
+pub(crate) fn data(stream: u32, bytes: &[u8]) -> Vec<u8> {
+    frame(DATA, 0, stream, bytes)
+}
+
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut bytes = length[1..].to_vec();
@@ -63,12 +69,12 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Sends these frames on a connection of their own, and says what became of the streams 1 and 3.
-pub(crate) async fn exchange(to: SocketAddr, frames: &[u8]) -> [Option<Outcome>; 2] {
+/// Sends these frames on a connection of their own, and says what became of the streams 1, 3 and so on.
+pub(crate) async fn exchange<const N: usize>(to: SocketAddr, frames: &[u8]) -> [Outcome; N] {
     let mut stream = TcpStream::connect(to).await.unwrap();
     let opening = [PREFACE, &frame(SETTINGS, 0, 0, &[]), frames].concat();
     stream.write_all(&opening).await.unwrap();
-    let mut outcomes = [None; 2];
+    let mut outcomes = [None; N];
     let reading = async {
         while outcomes.contains(&None) {
             let Some((kind, flags, id, payload)) = read(&mut stream).await else {
@@ -80,13 +86,12 @@ pub(crate) async fn exchange(to: SocketAddr, frames: &[u8]) -> [Option<Outcome>;
                 GOAWAY => break,
                 _ => continue,
             };
-            let first = outcomes.get_mut(usize::from(id == 3)).unwrap();
-            first.get_or_insert(outcome);
+            outcomes[id as usize / 2].get_or_insert(outcome);
         }
     };
     let ended = timeout(Duration::from_secs(30), reading).await;
     assert!(ended.is_ok(), "nothing becomes of a stream: {outcomes:?}");
-    outcomes.map(|outcome| outcome.or(Some(Outcome::Gone)))
+    outcomes.map(|outcome| outcome.unwrap_or(Outcome::Gone))
 }
 
 async fn read(stream: &mut TcpStream) -> Option<(u8, u8, u32, Vec<u8>)> {
