@@ -294,12 +294,11 @@ mod tests {
     #[test]
     fn what_the_fuzzer_found_holds() {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
-        let targets: [(&str, fn(&[u8])); 3] = [
-            ("request", super::request),
+        for (name, target) in [
+            ("request", super::request as fn(&[u8])),
             ("route", super::route),
             ("forwarded", super::forwarded),
-        ];
-        for (name, target) in targets {
+        ] {
             let inputs = std::fs::read_dir(corpus.join(name)).unwrap();
             let inputs: Vec<_> = inputs.map(|input| input.unwrap().path()).collect();
             assert!(!inputs.is_empty(), "{name}");
