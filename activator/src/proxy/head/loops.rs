@@ -7,7 +7,7 @@
 //! request of its own leaves it out, as it leaves out every header but those it knows; such a loop looks like traffic, and ends at
 //! `scale.max` and the clocks.
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// RFC 8586.
 pub(super) const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
@@ -30,7 +30,11 @@ pub(super) fn is_loop(headers: &HeaderMap) -> bool {
 
 /// Notes this passage.
 pub(super) fn mark(headers: &mut HeaderMap) {
-    super::append_list(headers, CDN_LOOP, MARK.to_owned());
+    if headers.contains_key(CDN_LOOP) {
+        super::append_list(headers, CDN_LOOP, MARK.to_owned());
+    } else {
+        headers.insert(CDN_LOOP, HeaderValue::from_static(MARK));
+    }
 }
 
 #[cfg(test)]
