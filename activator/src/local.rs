@@ -24,7 +24,7 @@ use crate::{
     engine::Takeover,
     entrypoints::Entrypoints,
     metrics::Metrics,
-    proxy::Proxy,
+    proxy::{Proxy, TrustedProxies},
     server::{Door, Health, Server},
     settings::{Edge, LocalSettings},
 };
@@ -55,6 +55,7 @@ pub async fn run(settings: LocalSettings, view: View) -> anyhow::Result<()> {
         metrics,
         // Whoever develops a function may type its request.
         body_rate: None,
+        trusted: TrustedProxies::private(),
     });
     let local = Local::new(view.clone()).context("find the program of this process")?;
     // Nobody else ever owned anything here.

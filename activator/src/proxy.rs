@@ -4,7 +4,6 @@
 
 mod access;
 pub(crate) mod answer;
-mod asks;
 pub(crate) mod body;
 pub(crate) mod form;
 pub(crate) mod head;
@@ -19,25 +18,31 @@ use std::{net::IpAddr, sync::Arc};
 use arc_swap::ArcSwap;
 use http::{
     HeaderMap, HeaderValue, Request, Response, Version,
-    header::{EXPECT, TRANSFER_ENCODING, UPGRADE},
+    header::{CONNECTION, EXPECT, TRANSFER_ENCODING, UPGRADE},
     request::Parts,
 };
 use http_body_util::{Either, Full};
-use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::{
+    body::{Body as _, Bytes, Incoming},
+    upgrade::OnUpgrade,
+};
 use tokio::time::Instant;
 
 use crate::{
     entrypoint::{Entrypoint, Key, Slot},
     metrics::Metrics,
-    routes::{Host, Route, Routes},
+    routes::{Host, Route, Routes, Unrouted},
     server::Door,
 };
 use access::Access;
 use answer::{Failure, Place};
-use asks::Asks;
 use body::AnswerBody;
 use form::Form;
-use head::Target;
+pub use head::TrustedProxies;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub use head::fuzzing;
+use head::{Added, Asked, Peer};
 pub use patience::Rate;
 use running::{Answered, Running, Unanswered};
 use timing::Timing;
@@ -58,14 +63,8 @@ pub struct Proxy {
     pub metrics: Arc<Metrics>,
     /// How slowly a client may send a body; `None` is as slowly as it likes.
     pub body_rate: Option<Rate>,
-}
-
-/// Who asks, and what for.
-struct Asked {
-    parts: Parts,
-    body: Incoming,
-    target: Target,
-    peer: IpAddr,
+    /// Whose word about the client counts.
+    pub trusted: TrustedProxies,
 }
 
 impl Proxy {
@@ -99,16 +98,26 @@ impl Proxy {
         access: &mut Option<Box<Access>>,
     ) -> Answer {
         let form = Form::of(&parts);
+        let (version, nowhere) = (parts.version, Place::default());
         let refuse = |failure: &Failure, place: Place<'_>, key: Option<&Key>| {
             self.metrics.rejected(key, failure.code());
             failure.answer(place, id, form).map(Either::Left)
         };
         let target = match head::check(&parts) {
+            Ok(target) if target.is_server => return answer::alive(id).map(Either::Left),
             Ok(target) => target,
-            Err(problem) => return refuse(&Failure::BadRequest(problem), Place::default(), None),
+            Err(failure) => return last(refuse(&failure, nowhere, None), version),
         };
-        let Some((function, route)) = self.route(&target.host, parts.uri.path(), door) else {
-            return refuse(&Failure::NoRoute, Place::default(), None);
+        let length = target.length;
+        let (function, route) = match self.route(&target.host, parts.uri.path(), door) {
+            Ok(found) => found,
+            Err(Unrouted::Nowhere) => return refuse(&Failure::NoRoute, nowhere, None),
+            Err(Unrouted::Ambiguous) => {
+                let failure = Failure::BadRequest(
+                    "the path leads to another entrypoint when it is decoded; send it plain",
+                );
+                return last(refuse(&failure, nowhere, None), version);
+            }
         };
         let place = Place {
             function: &function.function,
@@ -118,22 +127,33 @@ impl Proxy {
             access.goes_to(place);
         }
         let key = route.target.as_ref().ok().map(|entrypoint| &entrypoint.key);
-        let asked = Asked {
-            parts,
-            body,
-            target,
-            peer,
+        let asked = Asked::of(&parts);
+        let added = Added {
+            id,
+            prefix: &route.path,
+            peer: Peer {
+                address: peer,
+                is_trusted: self.trusted.trust(peer),
+            },
+            asked: &asked,
+            length,
         };
-        match self.invoke(&route, asked, id).await {
+        match self.invoke(&route, parts, body, &added).await {
             Ok(answer) => answer,
             Err(failure) => refuse(&failure, place, key),
         }
     }
 
-    fn route(&self, host: &str, path: &str, door: Door) -> Option<(Arc<Host>, Arc<Route>)> {
+    fn route(
+        &self,
+        host: &str,
+        path: &str,
+        door: Door,
+    ) -> Result<(Arc<Host>, Arc<Route>), Unrouted> {
         let routes = self.routes.load();
-        let host = routes.host(host).filter(|host| host.answers_at(door))?;
-        Some((host.clone(), host.route(path)?.clone()))
+        let host = routes.host(host).filter(|host| host.answers_at(door));
+        let host = host.ok_or(Unrouted::Nowhere)?;
+        Ok((host.clone(), host.route(path)?.clone()))
     }
 
     /// A request that is refused before its target is looked at.
@@ -149,29 +169,26 @@ impl Proxy {
     async fn invoke(
         &self,
         route: &Route,
-        asked: Asked,
-        id: &HeaderValue,
+        mut parts: Parts,
+        body: Incoming,
+        added: &Added<'_>,
     ) -> Result<Answer, Failure> {
-        let Asked {
-            mut parts,
-            body,
-            target,
-            peer,
-        } = asked;
         let limit = route.limits.request_bytes;
-        if target.length.is_some_and(|length| length > limit) {
+        if added.length.is_some_and(|length| length > limit) {
             return Err(Failure::RequestTooLarge { limit });
         }
         let entrypoint = route.target.as_ref().map_err(|why| match why {
             Some(why) => Failure::NoRevision(why.clone()),
             None => Failure::NotYet,
         })?;
-        let asks = Asks::of(&mut parts);
+        let client = parts.extensions.remove::<OnUpgrade>();
+        // A client that waits to be asked for its body is asked by an instance.
+        let waits = parts.headers.contains_key(EXPECT);
+        let ahead = if waits { 0 } else { route.limits.buffer_bytes };
         // A call may be silent for as long as both sides like.
         let rate = self.body_rate.filter(|_| !form::is_grpc(&parts.headers));
-        head::prepare(&mut parts, &target, id, &route.path, peer);
-        asks.write(&mut parts.headers);
-        if target.length.is_none() && !body.is_end_stream() {
+        head::prepare(&mut parts, added);
+        if added.length.is_none() && !body.is_end_stream() {
             // hyper leaves the body of a GET without a length out.
             let chunked = HeaderValue::from_static("chunked");
             parts.headers.insert(TRANSFER_ENCODING, chunked);
@@ -180,7 +197,7 @@ impl Proxy {
         let request = Request::from_parts(parts, body);
 
         let arrived = Instant::now();
-        let (slot, request) = admit(entrypoint, request, route).await?;
+        let (slot, request) = admit(entrypoint, request, ahead, limit).await?;
         let mut running = Running::start(slot, request, upload.clone(), route);
         let answered = loop {
             match running.head().await {
@@ -192,29 +209,33 @@ impl Proxy {
                 Err(Unanswered::Failed(failure)) => return Err(failure),
             }
         };
-        pass_on(answered, asks, entrypoint, arrived, id)
+        let client = client.filter(|_| added.asked.upgrade.is_some());
+        pass_on(answered, client, entrypoint, arrived, added.id)
     }
 }
 
-/// Waits for a slot. Meanwhile a part of the body may be read, unless the client waits to be asked for it.
+/// After a head that another server may read in another way, nothing more is read from its connection (RFC 9112 §6.3): what looks like
+/// the next request may be the body of this one.
+fn last(mut answer: Answer, version: Version) -> Answer {
+    if version < Version::HTTP_2 {
+        let close = HeaderValue::from_static("close");
+        answer.headers_mut().insert(CONNECTION, close);
+    }
+    answer
+}
+
+/// Waits for a slot. Meanwhile this much of the body is read.
 async fn admit(
     entrypoint: &Entrypoint,
     mut request: Request<RequestBody>,
-    route: &Route,
+    ahead: u64,
+    limit: u64,
 ) -> Result<(Slot, Request<RequestBody>), Failure> {
-    let is_asked_for = request.headers().contains_key(EXPECT);
-    let most = if is_asked_for {
-        0
-    } else {
-        route.limits.buffer_bytes
-    };
     let slot = tokio::select! {
         // First, so that nothing is read ahead if a slot is free.
         biased;
         slot = entrypoint.admit() => slot.map_err(Failure::Refused)?,
-        fault = request.body_mut().read_ahead(most) => {
-            return Err(Failure::of_body(fault, route.limits.request_bytes));
-        }
+        fault = request.body_mut().read_ahead(ahead) => return Err(Failure::of_body(fault, limit)),
     };
     Ok((slot, request))
 }
@@ -222,7 +243,7 @@ async fn admit(
 /// Makes an instance's answer one for the client.
 fn pass_on(
     answered: Answered,
-    asks: Asks,
+    client: Option<OnUpgrade>,
     entrypoint: &Entrypoint,
     arrived: Instant,
     id: &HeaderValue,
@@ -253,12 +274,12 @@ fn pass_on(
         let body = AnswerBody::new(held, clocks, meter.response_bytes());
         return Ok(Response::from_parts(head, Either::Right(body)));
     };
-    let (Some((_, client)), Some(protocol)) = (asks.switch, protocol) else {
+    let (Some(client), Some(protocol)) = (client, protocol) else {
         return Err(Failure::InstanceFailed(
             "it switched protocols without being asked".to_owned(),
         ));
     };
-    asks::agree(&mut head.headers, protocol);
+    head::agree(&mut head.headers, protocol);
     let tunnel = Tunnel {
         client,
         instance,

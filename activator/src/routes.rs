@@ -7,7 +7,11 @@ use crds::{
     function::{OnDisconnect, PathMatch, Visibility},
 };
 
-use crate::{entrypoint::Entrypoint, server::Door};
+use crate::{entrypoint::Entrypoint, proxy::head::path, server::Door};
+
+/// No path of an entrypoint is longer (the Function's own limit). Looking at longer prefixes would let a client with 64 KiB of slashes buy
+/// seconds of ours.
+const PATH_BYTES: usize = 255;
 
 /// The snapshot.
 #[derive(Debug, Default)]
@@ -15,6 +19,15 @@ pub struct Routes {
     hosts: HashMap<String, Arc<Host>>,
     /// The host that answers for every other one, if one does.
     fallback: Option<String>,
+}
+
+/// Why nothing answers a host and a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unrouted {
+    /// No function has the host, or none of its entrypoints the path.
+    Nowhere,
+    /// Two servers may read the path as those of two entrypoints.
+    Ambiguous,
 }
 
 /// The paths of one function.
@@ -71,6 +84,15 @@ impl Routes {
         let fallback = || self.hosts.get(self.fallback.as_deref()?);
         self.hosts.get(host).or_else(fallback)
     }
+
+    /// What answers a path of a host.
+    ///
+    /// # Errors
+    /// Why nothing does.
+    pub fn find(&self, host: &str, path: &str) -> Result<(&Arc<Host>, &Arc<Route>), Unrouted> {
+        let host = self.host(host).ok_or(Unrouted::Nowhere)?;
+        Ok((host, host.route(path)?))
+    }
 }
 
 impl Host {
@@ -82,8 +104,22 @@ impl Host {
         }
     }
 
-    /// The route of a path: the longest one that matches by whole segments.
-    pub fn route(&self, path: &str) -> Option<&Arc<Route>> {
+    /// The route of a path: the longest one that matches by whole segments, byte for byte. It is the same for every server that reads the path
+    /// in its own way, with escapes decoded, empty segments merged or parameters left out.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn route(&self, path: &str) -> Result<&Arc<Route>, Unrouted> {
+        let route = self.longest(path).ok_or(Unrouted::Nowhere)?;
+        if path::is_plain(path) || !self.has_another(route, path) {
+            Ok(route)
+        } else {
+            Err(Unrouted::Ambiguous)
+        }
+    }
+
+    /// The longest route that matches, whatever else the path may be read as.
+    pub(crate) fn longest(&self, path: &str) -> Option<&Arc<Route>> {
         let exact = self.paths.get(path);
         exact.or_else(|| {
             prefixes(path)
@@ -91,17 +127,42 @@ impl Host {
                 .find(|route| route.covers(path))
         })
     }
+
+    /// Whether a reading of the path below this route leads to a route below it. A route's own path is read as it is written, so none leads
+    /// elsewhere.
+    fn has_another(&self, route: &Route, path: &str) -> bool {
+        let readings = path::readings(below(&route.path, path).unwrap_or_default());
+        let routes = self.paths.values().filter(|other| other.path != route.path);
+        let mut deeper = routes.filter_map(|other| Some((other, below(&route.path, &other.path)?)));
+        deeper.any(|(other, rest)| readings.iter().any(|text| other.is_read_in(rest, text)))
+    }
 }
 
 impl Route {
     fn covers(&self, path: &str) -> bool {
         self.path_match == PathMatch::Prefix || self.path == path
     }
+
+    /// Whether this route, whose path ends with `rest`, may answer this reading.
+    fn is_read_in(&self, rest: &str, text: &[u8]) -> bool {
+        let mut read = path::segments(text);
+        path::segments(rest.as_bytes()).all(|segment| read.next() == Some(segment))
+            && (self.path_match == PathMatch::Prefix || read.next().is_none())
+    }
+}
+
+/// What of a path is below another one.
+fn below<'a>(above: &str, path: &'a str) -> Option<&'a str> {
+    let rest = path.strip_prefix(above.trim_end_matches('/'))?;
+    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
 }
 
 /// The paths above `path`, longest first: `/a/b/c` → `/a/b`, `/a`, `/`.
 fn prefixes(path: &str) -> impl Iterator<Item = &str> {
-    let ends = path.rmatch_indices('/').map(|(at, _)| &path[..at.max(1)]);
+    let end = path.floor_char_boundary(PATH_BYTES + 1);
+    let ends = path[..end]
+        .rmatch_indices('/')
+        .map(|(at, _)| &path[..at.max(1)]);
     ends.filter(move |prefix| *prefix != path)
 }
 
@@ -147,7 +208,7 @@ mod tests {
             ("/api/orders", PathMatch::Prefix),
             ("/api/orders/export", PathMatch::Exact),
         ]);
-        let route = |path| host.route(path).map(|route| route.entrypoint.as_str());
+        let route = |path| host.route(path).ok().map(|route| route.entrypoint.as_str());
         assert_eq!(route("/"), Some("/"));
         assert_eq!(route("/about"), None);
         assert_eq!(route("/api"), Some("/api"));
@@ -176,7 +237,57 @@ mod tests {
     fn a_prefix_at_the_root_takes_everything() {
         let host = host(&[("/", PathMatch::Prefix)]);
         for path in ["/", "/a", "/a/b/", "//"] {
-            assert!(host.route(path).is_some(), "{path}");
+            assert!(host.route(path).is_ok(), "{path}");
         }
+    }
+
+    #[test]
+    fn a_path_that_servers_read_as_two_entrypoints_is_nobodys() {
+        let host = host(&[
+            ("/", PathMatch::Prefix),
+            ("/api", PathMatch::Prefix),
+            ("/api/orders", PathMatch::Prefix),
+            ("/exact", PathMatch::Exact),
+        ]);
+        for path in [
+            "//api",
+            "/%61pi",
+            "/api%2Forders",
+            "/api/%6Frders",
+            "/api//orders/7",
+            "/api;v=1",
+            "/api;v=1/orders",
+            "/;x%2fy/api",
+            "/api/orders%3bx",
+            "/api%5corders",
+            "/;/api",
+            "/exact;x",
+            "/exact/%2f",
+            "/%65xact/",
+            "/api;x%2fy/orders",
+        ] {
+            assert_eq!(host.route(path).unwrap_err(), Unrouted::Ambiguous, "{path}");
+        }
+        for (path, entrypoint) in [
+            ("/api/a%2Fb", "/api"),
+            ("/a%2Fapi", "/"),
+            ("/api/orders/;v=1", "/api/orders"),
+            ("/api/orders//%41", "/api/orders"),
+            ("/%61pis", "/"),
+            ("/exact%2fx", "/"),
+            ("/J%C3%B6rg//", "/"),
+        ] {
+            let route = host.route(path).map(|route| route.entrypoint.as_str());
+            assert_eq!(route, Ok(entrypoint), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_of_slashes_is_soon_looked_at() {
+        let path = "/".repeat(60_000);
+        assert!(prefixes(&path).count() <= PATH_BYTES + 1);
+        let longest = format!("/{}", "a".repeat(PATH_BYTES - 1));
+        let host = host(&[(&longest, PathMatch::Prefix)]);
+        assert!(host.route(&format!("{longest}/b")).is_ok());
     }
 }

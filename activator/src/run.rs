@@ -66,6 +66,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         routes: Default::default(),
         metrics: metrics.clone(),
         body_rate: settings.body_rate(),
+        trusted: settings.trusted_proxies.clone(),
     });
     let health = Arc::new(Health::default());
     let (tasks, stop, leave) = (

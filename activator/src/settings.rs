@@ -4,7 +4,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
-use crate::{budget::Caps, proxy::Rate};
+use crate::{
+    budget::Caps,
+    proxy::{Rate, TrustedProxies},
+};
 
 /// The subcommand of local mode.
 const LOCAL: &str = "local";
@@ -106,6 +109,10 @@ pub struct Settings {
     /// What clients may do.
     #[command(flatten)]
     pub edge: Edge,
+    /// Networks of the proxies before the activator, with commas between them. What they say about the client (Forwarded, X-Forwarded-*,
+    /// X-Real-IP) is kept; what anybody else says is not.
+    #[arg(long, env = "THAW_TRUSTED_PROXIES", default_value = TrustedProxies::PRIVATE)]
+    pub trusted_proxies: TrustedProxies,
     /// The activator's own namespace.
     #[arg(long, env = "POD_NAMESPACE", default_value = "thaw-system")]
     pub namespace: String,
@@ -209,6 +216,10 @@ mod tests {
     fn the_cluster_mode_is_told_as_ever() {
         let cluster = mode("thaw-activator --domain example.com --identity a");
         assert!(matches!(cluster, Ok(Mode::Cluster(settings)) if settings.domain == "example.com"));
+        let nobody = mode("thaw-activator --domain example.com --identity a --trusted-proxies=");
+        assert!(
+            matches!(nobody, Ok(Mode::Cluster(settings)) if settings.trusted_proxies == TrustedProxies::default())
+        );
         assert!(mode("thaw-activator --domain example.com --port 1 --identity a").is_err());
     }
 }

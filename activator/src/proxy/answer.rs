@@ -15,6 +15,9 @@ pub(crate) enum Failure {
     /// The client was too slow.
     RequestTimeout(&'static str),
     TooManyConnections,
+    /// `Expect` has something that cannot be met.
+    ExpectationFailed,
+    LoopDetected,
     RequestTooLarge {
         limit: u64,
     },
@@ -93,6 +96,19 @@ impl Failure {
                 "Unavailable",
                 "Too many connections are open",
                 "every connection of the activator is busy; try again".to_owned(),
+            ),
+            Self::ExpectationFailed => (
+                S::EXPECTATION_FAILED,
+                "ExpectationFailed",
+                "The expectation cannot be met",
+                "Expect may be 100-continue; send the request without it".to_owned(),
+            ),
+            Self::LoopDetected => (
+                S::LOOP_DETECTED,
+                "LoopDetected",
+                "The request comes back again and again",
+                "it has passed the activator 16 times (CDN-Loop); a function calls itself"
+                    .to_owned(),
             ),
             Self::RequestTooLarge { limit } => (
                 S::PAYLOAD_TOO_LARGE,
@@ -205,6 +221,14 @@ impl Failure {
         }
         answer
     }
+}
+
+/// The answer to `OPTIONS *`: there is a server (RFC 9110 §9.3.7). What a function allows is its own to say.
+pub(crate) fn alive(id: &HeaderValue) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    answer.headers_mut().insert(head::REQUEST_ID, id.clone());
+    answer
 }
 
 #[cfg(test)]

@@ -87,14 +87,14 @@ async fn a_client_cannot_have_our_headers_stripped_or_forge_them() {
     );
     headers.insert("x-forwarded-for", "192.0.2.1".parse().unwrap());
     headers.insert("x-hop", "1".parse().unwrap());
-    headers.insert("te", "trailers".parse().unwrap());
+    headers.insert("te", "gzip".parse().unwrap());
     headers.insert("thaw-path-prefix", "/forged".parse().unwrap());
     let answer = thaw.client().await.ask(request).await;
     let seen = answer.text();
     for line in [
         format!("host: {HOST}\n"),
         "x-forwarded-for: 127.0.0.1\n".to_owned(),
-        "forwarded: for=127.0.0.1\n".to_owned(),
+        format!("forwarded: for=127.0.0.1;host={HOST};proto=http\n"),
         "x-forwarded-proto: http\n".to_owned(),
         format!("x-forwarded-host: {HOST}\n"),
         "thaw-path-prefix: /\n".to_owned(),

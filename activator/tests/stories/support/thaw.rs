@@ -161,6 +161,7 @@ impl Thaw {
             routes: Default::default(),
             metrics: metrics.clone(),
             body_rate: manifest.body_rate,
+            trusted: Default::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
