@@ -98,7 +98,6 @@ async fn a_client_cannot_have_our_headers_stripped_or_forge_them() {
         "x-forwarded-proto: http\n".to_owned(),
         format!("x-forwarded-host: {HOST}\n"),
         "thaw-path-prefix: /\n".to_owned(),
-        "connection: te\n".to_owned(),
     ] {
         let count = format!("\n{seen}").matches(&format!("\n{line}")).count();
         assert_eq!(count, 1, "{line}{seen}");
