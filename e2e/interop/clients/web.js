@@ -7,7 +7,7 @@ const { play } = require('./transcript.js');
 
 /** Fields of the answer that only its function has set. */
 const OURS = /^(say-|set-cookie|content-|etag|location|cache-control|trailer)/;
-const fields = (headers) => Object.fromEntries(Object.entries(headers).filter(([name]) => OURS.test(name)));
+const fields = (headers) => Object.fromEntries(Object.entries(headers).filter(([name]) => OURS.test(name)).sort());
 
 function undici(host, port) {
   const client = new Client(`http://127.0.0.1:${port}`, { pipelining: 1 });

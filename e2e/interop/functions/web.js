@@ -3,13 +3,17 @@ const { createServer } = require('node:http');
 const { createHash } = require('node:crypto');
 const { gzipSync } = require('node:zlib');
 
+/** Fields that the client has set: Thaw adds some of its own. */
+const OURS = /^(say-|cookie|accept|content-|authorization|range)/;
+
 const digest = (bytes) => createHash('sha256').update(bytes).digest('hex').slice(0, 16);
 
 const routes = {
-  /** What came, as it came. Thaw adds fields of its own, so only ours are told. */
+  /** What came, as it came; the order of different fields means nothing. */
   async '/mirror'(request, response) {
     const body = Buffer.concat(await request.toArray());
-    const ours = request.rawHeaders.map((name, at) => [name.toLowerCase(), request.rawHeaders[at + 1]]).filter(([name], at) => at % 2 === 0 && /^(say-|cookie|accept|content-|authorization|user-agent|range)/.test(name));
+    const headers = request.rawHeaders.map((name, at) => [name.toLowerCase(), request.rawHeaders[at + 1]]).filter((_, at) => at % 2 === 0);
+    const ours = headers.filter(([name]) => OURS.test(name)).sort(([a], [b]) => (a < b ? -1 : Number(a > b)));
     response.setHeader('set-cookie', ['a=1; Path=/', 'b=2']);
     response.setHeader('say-latin', 'na\u00efve');
     response.end(JSON.stringify({ method: request.method, url: request.url, headers: ours, bytes: body.length, digest: digest(body) }));
