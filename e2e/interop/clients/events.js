@@ -6,6 +6,17 @@ const { play } = require('./transcript.js');
 /** All names under localhost are this machine, whatever its resolver says. */
 const agent = () => new Agent({ connect: { lookup: (name, options, found) => found(null, [{ address: '127.0.0.1', family: 4 }]) } });
 
+/** The client leaves in the middle. What the function sees of it is another matter. */
+async function leave(say, host) {
+  const dispatcher = agent();
+  const source = new EventSource(`http://${host}/linger`, { node: { dispatcher } });
+  const [{ data }] = await once(source, 'message');
+  say({ data });
+  source.close();
+  const { body } = await request(`http://${host}/three`, { dispatcher });
+  say({ next: await body.text() });
+}
+
 play({
   /** The stream ends twice; the client comes back and says what it had. */
   async reconnect(say, host) {
@@ -33,22 +44,17 @@ play({
   async live(say, host) {
     const dispatcher = agent();
     const source = new EventSource(`http://${host}/live`, { node: { dispatcher } });
+    let heard = once(source, 'message');
     for (let id = 1; id <= 3; id++) {
-      const [{ data, lastEventId }] = await once(source, 'message');
+      const [{ data, lastEventId }] = await heard;
       say({ data, lastEventId });
       if (id === 3) source.close(); // or it would come back
+      else heard = once(source, 'message');
       const { body } = await request(`http://${host}/next`, { dispatcher });
-      say({ asked: (await body.text()) });
+      say({ asked: await body.text() });
     }
   },
-  /** The client leaves in the middle. What the function sees of it is another matter. */
-  async leave(say, host) {
-    const dispatcher = agent();
-    const source = new EventSource(`http://${host}/linger`, { node: { dispatcher } });
-    const [{ data }] = await once(source, 'message');
-    say({ data });
-    source.close();
-    const { body } = await request(`http://${host}/three`, { dispatcher });
-    say({ next: await body.text() });
-  },
+  leave,
+  /** The same, where the function's manifest says `onDisconnect: Cancel`. */
+  cut: leave,
 });

@@ -41,6 +41,16 @@ function many(call) {
 
 const text = ({ answer, ...rest }) => ({ answer: answer && `${answer}`, ...rest });
 
+/** What the function sees of it is another matter. */
+async function cancel(say, host, port) {
+  const client = open(host, port);
+  const call = client.Linger(Buffer.from('x'));
+  const end = many(call);
+  call.once('data', () => call.cancel());
+  say({ code: (await end).code });
+  say(text(await one(client, 'Echo', Buffer.from('next'))));
+}
+
 play({
   async unary(say, host, port) {
     const metadata = new grpc.Metadata();
@@ -90,14 +100,9 @@ play({
     const unknown = new Promise((resolve) => client.makeUnaryRequest('/interop.Calls/Nothing', (b) => b, (b) => b, Buffer.from('x'), resolve));
     say({ unknown: grpc.status[(await unknown).code] });
   },
-  async cancel(say, host, port) {
-    const client = open(host, port);
-    const call = client.Linger(Buffer.from('x'));
-    const end = many(call);
-    call.once('data', () => call.cancel());
-    say({ code: (await end).code });
-    say(text(await one(client, 'Echo', Buffer.from('next'))));
-  },
+  cancel,
+  /** The same, where the function's manifest says `onDisconnect: Cancel`. */
+  cut: cancel,
   async deadline(say, host, port) {
     const client = open(host, port);
     const within = (milliseconds) => ({ deadline: Date.now() + milliseconds });

@@ -99,6 +99,7 @@ def error(say, host, port):
 
 
 def cancel(say, host, port):
+    """What the function sees of it is another matter."""
     calls = Calls(host, port)
     call = calls.stream("Linger", b"x")
     next(call)
@@ -139,6 +140,7 @@ play({
     "bidi": bidi,
     "error": error,
     "cancel": cancel,
+    "cut": cancel,  # the same, where the function's manifest says `onDisconnect: Cancel`
     "deadline": deadline,
     "large": large,
     "crowd": crowd,

@@ -50,4 +50,6 @@ const server = createServer((request, response) => {
   routes[request.url](request, response);
 });
 server.keepAliveTimeout = 0; // whoever opened a connection closes it
-server.listen(process.env.PORT, () => console.log('listening'));
+server.listen(process.env.PORT, () => console.log(`listening on ${server.address().port}`));
+// Answers that run are finished, and those that were cut are seen to be.
+process.on('SIGTERM', () => server.close(() => process.exit()));

@@ -76,7 +76,9 @@ const implementation = {
 
 const server = new grpc.Server();
 server.addService(calls, implementation);
-server.bindAsync(`0.0.0.0:${process.env.PORT}`, grpc.ServerCredentials.createInsecure(), (error) => {
+server.bindAsync(`0.0.0.0:${process.env.PORT}`, grpc.ServerCredentials.createInsecure(), (error, port) => {
   if (error) throw error;
-  console.log('listening');
+  console.log(`listening on ${port}`);
 });
+// Calls that run are finished, and calls that were cut are seen to be.
+process.on('SIGTERM', () => server.tryShutdown(() => process.exit()));

@@ -1,5 +1,6 @@
 """Every kind of gRPC call, answered by grpcio. functions/rpc.js answers the same."""
 import os
+import signal
 import time
 from concurrent import futures
 
@@ -98,7 +99,9 @@ CALLS = {
 
 server = grpc.server(futures.ThreadPoolExecutor(max_workers=64))
 server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("interop.Calls", CALLS)])
-server.add_insecure_port(f"0.0.0.0:{os.environ['PORT']}")
+port = server.add_insecure_port(f"0.0.0.0:{os.environ['PORT']}")
 server.start()
-print("listening", flush=True)
+# Calls that run are finished, and calls that were cut are seen to be.
+signal.signal(signal.SIGTERM, lambda *_: server.stop(grace=5))
+print(f"listening on {port}", flush=True)
 server.wait_for_termination()

@@ -40,4 +40,4 @@ server.on('upgrade', (request, socket, head) => {
   }
   sockets.handleUpgrade(request, socket, head, (socket) => serve(socket, request));
 });
-server.listen(process.env.PORT, () => console.log('listening'));
+server.listen(process.env.PORT, () => console.log(`listening on ${server.address().port}`));

@@ -74,4 +74,4 @@ server.on('upgrade', (request, socket) => {
   socket.on('error', () => {});
 });
 server.keepAliveTimeout = 0; // whoever opened a connection closes it
-server.listen(process.env.PORT, () => console.log('listening'));
+server.listen(process.env.PORT, () => console.log(`listening on ${server.address().port}`));
