@@ -27,9 +27,8 @@ play({
     say({ sockets: MOST, instances: new Set(instances).size });
 
     // Nobody is free for a request, nor for another socket.
-    const { status, error } = await get(host, port);
+    const [{ status, error }, [, answer]] = await Promise.all([get(host, port), once(connect(host, port), 'unexpected-response')]);
     say({ request: { status, error } });
-    const [, answer] = await once(connect(host, port), 'unexpected-response');
     say({ socket: { status: answer.statusCode, error: answer.headers['thaw-error'] } });
     answer.destroy();
 

@@ -58,7 +58,7 @@ play({
     say({ text: await ask(socket, '/ping') });
   },
   async close(say, host, port) {
-    for (const [code, reason] of [[1000, 'bye'], [3001, ''], [4001, 'raison d’être ☃']]) {
+    for (const [code, reason] of [[1000, 'bye'], [1001, 'going away'], [3001, ''], [4001, 'raison d’être ☃']]) {
       const socket = await open(host, port, '/watched');
       socket.close(code, reason);
       say({ client: await closed(socket) });
@@ -102,7 +102,7 @@ play({
   /** Longer than the function's clock for its first byte, which has come. */
   async quiet(say, host, port) {
     const socket = await open(host, port);
-    await new Promise((resolve) => setTimeout(resolve, 600));
+    await new Promise((resolve) => setTimeout(resolve, 1_200));
     say({ text: await ask(socket, 'still here') });
   },
   async crowd(say, host, port) {

@@ -66,7 +66,7 @@ async def ping(say, host, port):
 
 
 async def close(say, host, port):
-    for code, reason in [(1000, "bye"), (3001, ""), (4001, "raison d’être ☃")]:
+    for code, reason in [(1000, "bye"), (1001, "going away"), (3001, ""), (4001, "raison d’être ☃")]:
         async with open(host, port, "/watched") as socket:
             await socket.close(code, reason)
             say(client=await closed(socket))
@@ -112,7 +112,7 @@ async def refused(say, host, port):
 async def quiet(say, host, port):
     """Longer than the function's clock for its first byte, which has come."""
     async with open(host, port) as socket:
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(1.2)
         say(text=await ask(socket, "still here"))
 
 

@@ -67,7 +67,7 @@ const SLOTS: &str = r#"{"scenario":"slots","sockets":4,"instances":4}
 /// Checks that a socket holds its slot until it closes, and no longer.
 pub(crate) async fn slots() -> Result<()> {
     let function = command("functions", "sockets", Language::Node)?;
-    let fields = ["scale: {max: 4}, timeouts: {queue: 1s}"];
+    let fields = ["scale: {max: 4}, timeouts: {queue: 3s}"];
     let thaw = Served::behind_thaw(&manifest("slots", &function, &fields)).await?;
     let client = command("clients", "slots", Language::Node)?;
     let came = Transcript::of(&client, thaw.port).await?;

@@ -60,7 +60,7 @@ pub(crate) const SOCKETS: Protocol = Protocol {
         plain("choices"),
         plain("refused"),
         Scenario {
-            fields: "timeouts: {firstByte: 500ms}",
+            fields: "timeouts: {firstByte: 1s}",
             ..plain("quiet")
         },
         shared("crowd", 200),
@@ -70,6 +70,7 @@ pub(crate) const SOCKETS: Protocol = Protocol {
 
 const CLOSED: &[&str] = &[
     "closed 1000 bye",
+    "closed 1001 going away",
     "closed 1006",
     "closed 3001",
     "closed 4001 raison d’être ☃",
@@ -132,7 +133,10 @@ impl Protocol {
     /// The manifest of a function for each scenario.
     pub(crate) fn manifest(&self, command: &[String]) -> String {
         let function = |scenario: &Scenario| {
-            let scale = format!("scale: {{max: 1, concurrency: {}}}", scenario.concurrency);
+            let scale = format!(
+                "scale: {{max: 1, concurrency: {}, idleAfter: 10m}}",
+                scenario.concurrency
+            );
             manifest(
                 scenario.name,
                 command,
