@@ -172,7 +172,7 @@ pub(crate) fn prepare(
 ) {
     strip_hop_by_hop(&mut parts.headers);
     strip_look_alikes(&mut parts.headers);
-    parts.headers.remove(TRAILER);
+    strip_trailers(&mut parts.headers);
     parts.version = Version::HTTP_11;
     let headers = &mut parts.headers;
 
@@ -229,15 +229,33 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Fields that CGI and WSGI programs cannot tell from ours, since to them `_` and `-` are one.
+/// Whether a field is one that Thaw sets, or one that CGI and WSGI programs cannot tell from it, since to them `_` and `-` are one.
+fn is_ours(name: &str) -> bool {
+    let name = name.trim().to_ascii_lowercase().replace('_', "-");
+    let begins = |with: &str| name.starts_with(with);
+    begins("x-forwarded-") || begins("thaw-") || name == "x-request-id" || name == "forwarded"
+}
+
+/// What comes after the body may not stand for what Thaw says before it. hyper sends only the trailers that are announced.
+fn strip_trailers(headers: &mut HeaderMap) {
+    let announced: Vec<&str> = headers
+        .get_all(TRAILER)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter(|name| !is_ours(name))
+        .collect();
+    match HeaderValue::from_str(&announced.join(",")) {
+        Ok(value) if !announced.is_empty() => drop(headers.insert(TRAILER, value)),
+        _ => drop(headers.remove(TRAILER)),
+    }
+}
+
+/// Removes fields that a program might take for ours.
 fn strip_look_alikes(headers: &mut HeaderMap) {
-    let ours = |name: &str| {
-        let name = name.replace('_', "-");
-        name.starts_with("x-forwarded-") || name.starts_with("thaw-") || name == "x-request-id"
-    };
     let names = headers
         .keys()
-        .filter(|name| name.as_str().contains('_') && ours(name.as_str()));
+        .filter(|name| name.as_str().contains('_') && is_ours(name.as_str()));
     for name in names.cloned().collect::<Vec<_>>() {
         headers.remove(name);
     }

@@ -152,3 +152,18 @@ fn cookies_are_joined_and_look_alikes_of_our_fields_are_stripped() {
         !parts.headers.contains_key("x_forwarded_for") && parts.headers.contains_key("api_key")
     );
 }
+
+#[test]
+fn trailers_that_would_stand_for_ours_are_not_announced() {
+    let announced = |trailer: &str| {
+        let mut parts = parts("/", &[("host", "a"), ("trailer", trailer)]);
+        let target = check(&parts).unwrap();
+        let (id, peer) = (request_id(&parts.headers), "10.0.0.9".parse().unwrap());
+        prepare(&mut parts, &target, &id, "/", peer);
+        let left = parts.headers.get("trailer");
+        left.map(|left| left.to_str().unwrap().to_owned())
+    };
+    let left = announced("x-sum, X-Forwarded-For, thaw_path_prefix, Forwarded, x-more");
+    assert_eq!(left.as_deref(), Some("x-sum, x-more"));
+    assert_eq!(announced("x-request-id"), None);
+}
