@@ -8,6 +8,7 @@ mod asks;
 pub(crate) mod body;
 pub(crate) mod form;
 pub(crate) mod head;
+mod invitation;
 mod patience;
 mod running;
 mod timing;
@@ -38,6 +39,7 @@ use asks::Asks;
 use body::AnswerBody;
 use form::Form;
 use head::Target;
+use invitation::Invitation;
 pub use patience::Rate;
 use running::{Answered, Running, Unanswered};
 use timing::Timing;
@@ -177,7 +179,9 @@ impl Proxy {
             parts.headers.insert(TRANSFER_ENCODING, chunked);
         }
         let (body, upload) = RequestBody::new(body, limit, rate, entrypoint.meter.request_bytes());
-        let request = Request::from_parts(parts, body);
+        let mut request = Request::from_parts(parts, body);
+        let invitation = Invitation::awaited(&mut request);
+        request.body_mut().waits_for(invitation);
 
         let arrived = Instant::now();
         let (slot, request) = admit(entrypoint, request, route).await?;
