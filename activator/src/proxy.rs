@@ -7,6 +7,7 @@ pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod form;
 pub(crate) mod head;
+mod invitation;
 mod patience;
 mod running;
 mod timing;
@@ -43,6 +44,7 @@ pub use head::TrustedProxies;
 #[doc(hidden)]
 pub use head::fuzzing;
 use head::{Added, Asked, Peer};
+use invitation::Invitation;
 pub use patience::Rate;
 use running::{Answered, Running, Unanswered};
 use timing::Timing;
@@ -194,7 +196,9 @@ impl Proxy {
             parts.headers.insert(TRANSFER_ENCODING, chunked);
         }
         let (body, upload) = RequestBody::new(body, limit, rate, entrypoint.meter.request_bytes());
-        let request = Request::from_parts(parts, body);
+        let mut request = Request::from_parts(parts, body);
+        let invitation = Invitation::awaited(&mut request);
+        request.body_mut().waits_for(invitation);
 
         let arrived = Instant::now();
         let (slot, request) = admit(entrypoint, request, ahead, limit).await?;

@@ -16,7 +16,7 @@ use std::borrow::Cow;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Uri, Version,
-    header::{COOKIE, EXPECT, HOST, TRAILER},
+    header::{COOKIE, HOST, TRAILER},
     request::Parts,
     uri::PathAndQuery,
 };
@@ -135,13 +135,12 @@ pub(crate) fn prepare(parts: &mut Parts, added: &Added<'_>) {
     let headers = &mut parts.headers;
     hops::strip(headers);
     strip_look_alikes(headers);
-    // `100-continue` is met by us, and CGI takes `Proxy` for its HTTP_PROXY.
-    for name in [EXPECT, ERROR, HeaderName::from_static("proxy")] {
-        headers.remove(name);
+    if headers.contains_key(TRAILER) {
+        strip_trailers(headers, added.length);
     }
-    if added.length.is_some() {
-        // Only a chunked body has trailers (RFC 9112 §7.1.2).
-        headers.remove(TRAILER);
+    // CGI takes `Proxy` for its HTTP_PROXY.
+    for name in [ERROR, HeaderName::from_static("proxy")] {
+        headers.remove(name);
     }
     if let Some(authority) = parts.uri.authority()
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
@@ -183,12 +182,29 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Fields that CGI and WSGI programs cannot tell from others, since to them `_` and `-` are one.
+/// Whether a field says what Thaw says, or where a request ends and what it is. To CGI and WSGI programs `_` and `-` are one.
+fn is_taken(name: &str) -> bool {
+    let name = name.trim().to_ascii_lowercase().replace('_', "-");
+    let is_ours = name.starts_with("thaw-") || EXACT.contains(&&*name);
+    is_ours || name == "forwarded" || forwarded::is_believed(&name)
+}
+
+/// What comes after the body may not stand for what was said before it. hyper sends only the trailers that are announced, and only a
+/// chunked body has any (RFC 9112 §7.1.2).
+fn strip_trailers(headers: &mut HeaderMap, length: Option<u64>) {
+    let announced = headers.get_all(TRAILER).iter();
+    let announced = announced.filter_map(|value| value.to_str().ok());
+    let announced = announced.flat_map(|value| value.split(','));
+    let announced: Vec<&str> = announced.filter(|name| !is_taken(name)).collect();
+    let announced = announced.join(",");
+    match HeaderValue::try_from(announced) {
+        Ok(value) if length.is_none() && !value.is_empty() => drop(headers.insert(TRAILER, value)),
+        _ => drop(headers.remove(TRAILER)),
+    }
+}
+
+/// Removes fields that a program might take for others.
 fn strip_look_alikes(headers: &mut HeaderMap) {
-    let is_taken = |name: &str| {
-        let name = name.replace('_', "-");
-        name.starts_with("thaw-") || EXACT.contains(&&*name) || forwarded::is_believed(&name)
-    };
     let names = headers
         .keys()
         .filter(|name| name.as_str().contains('_') && is_taken(name.as_str()));

@@ -16,7 +16,10 @@ use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use prometheus_client::metrics::counter::Counter;
 use tokio::{sync::Notify, time::Instant};
 
-use super::patience::{Patience, Rate};
+use super::{
+    invitation::Invitation,
+    patience::{Patience, Rate},
+};
 
 /// What both ends of an exchange know about the request's body.
 #[derive(Debug)]
@@ -117,6 +120,8 @@ pub struct RequestBody {
     ahead: VecDeque<Frame<Bytes>>,
     ahead_bytes: u64,
     left: u64,
+    /// The instance has not asked for it yet.
+    invitation: Option<Invitation>,
     patience: Option<Patience>,
     upload: Arc<Upload>,
     bytes: Counter,
@@ -152,11 +157,17 @@ impl RequestBody {
             ahead: VecDeque::new(),
             ahead_bytes: 0,
             left: limit,
+            invitation: None,
             patience: rate.map(Patience::new),
             upload: upload.clone(),
             bytes,
         };
         (body, upload)
+    }
+
+    /// Nothing is read before the instance asks for it.
+    pub(super) fn waits_for(&mut self, invitation: Option<Invitation>) {
+        self.invitation = invitation;
     }
 
     /// Reads while nobody takes it, up to about so many bytes. Returns only if the client fails; dropped, it loses nothing.
@@ -226,6 +237,10 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+        if let Some(invitation) = &mut self.invitation {
+            ready!(invitation.poll(cx));
+            self.invitation = None;
+        }
         let next = match self.ahead.pop_front() {
             Some(frame) => {
                 self.ahead_bytes -= length(&frame);

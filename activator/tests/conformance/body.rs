@@ -20,8 +20,9 @@ const CASES: &[Case] = &[
     passes("spaces around the coding", b"POST / HTTP/1.1\n$H\ntransfer-encoding: \tchunked \n\n1\na\n0\n\n", "POST / HTTP/1.1\ntransfer-encoding: chunked\n\n1\na\n0\n\n"),
     passes("sizes in hexadecimal with zeros", b"POST / HTTP/1.1\n$H\ntransfer-encoding: chunked\n\n000A\n0123456789\n000\n\n", "POST / HTTP/1.1\ntransfer-encoding: chunked\n\nA\n0123456789\n0\n\n"),
     passes("extensions of chunks are dropped (7.1.1)", b"POST / HTTP/1.1\n$H\ntransfer-encoding: chunked\n\n1;a=b\nx\n0;c\n\n", "POST / HTTP/1.1\ntransfer-encoding: chunked\n\n1\nx\n0\n\n"),
-    passes("trailers are dropped (7.1.2)", b"POST / HTTP/1.1\n$H\ntransfer-encoding: chunked\ntrailer: a, host\n\n1\nx\n0\na: b\nhost: other.test\n\n", "POST / HTTP/1.1\ntransfer-encoding: chunked\n\n1\nx\n0\n\n"),
-    passes("100-continue is not passed on", b"POST / HTTP/1.1\n$H\nexpect: 100-continue\n\n", "POST / HTTP/1.1\n\n"),
+    passes("trailers that are announced are passed on, but for those that frame or route (6.5.1)", b"POST / HTTP/1.1\n$H\ntransfer-encoding: chunked\ntrailer: a, host, x-forwarded-for\n\n1\nx\n0\na: b\nhost: other.test\nx-forwarded-for: 1.2.3.4\n\n", "POST / HTTP/1.1\ntransfer-encoding: chunked\ntrailer: a, host\n\n1\nx\n0\na: b\n\n"),
+    passes("trailers that are not announced are dropped (7.1.2)", b"POST / HTTP/1.1\n$H\ntransfer-encoding: chunked\n\n1\nx\n0\na: b\n\n", "POST / HTTP/1.1\ntransfer-encoding: chunked\n\n1\nx\n0\n\n"),
+    passes("100-continue is passed on, since the next server may know it (RFC 9110, 10.1.1)", b"POST / HTTP/1.1\n$H\nexpect: 100-continue\n\n", "POST / HTTP/1.1\nexpect: 100-continue\n\n"),
     once("a length beside chunks is none (6.3), and the connection ends", b"POST / HTTP/1.1\n$H\ncontent-length: 6\ntransfer-encoding: chunked\n\n0\n\n$S", "POST / HTTP/1.1\ntransfer-encoding: chunked\n\n0\n\n"),
     once("a length after chunks is none", b"POST / HTTP/1.1\n$H\ntransfer-encoding: chunked\ncontent-length: 6\n\n0\n\n$S", "POST / HTTP/1.1\ntransfer-encoding: chunked\n\n0\n\n"),
 ];

@@ -216,7 +216,10 @@ fn end_of_request(text: &str) -> Option<usize> {
     let (head, body) = text.split_once("\r\n\r\n")?;
     let body_at = head.len() + 4;
     if head.contains("\r\ntransfer-encoding: chunked") {
-        return body.find("0\r\n\r\n").map(|at| body_at + at + 5);
+        // Between the last chunk, which is empty, and the end there may be trailers.
+        let last = format!("\r\n{body}").find("\r\n0\r\n")?;
+        let end = body[last + 1..].find("\r\n\r\n")?;
+        return Some(body_at + last + 1 + end + 4);
     }
     let length = head
         .split_once("\r\ncontent-length: ")

@@ -56,7 +56,7 @@ def choose(socket, offered):
 
 async def main():
     port = int(os.environ["PORT"])
-    async with serve(answer, "0.0.0.0", port, process_request=refuse, select_subprotocol=choose, max_size=None, backlog=512) as server:
+    async with serve(answer, "0.0.0.0", port, process_request=refuse, select_subprotocol=choose, max_size=None) as server:
         print(f"listening on {server.sockets[0].getsockname()[1]}", flush=True)
         await server.serve_forever()
 

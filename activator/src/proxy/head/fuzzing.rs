@@ -54,8 +54,6 @@ pub fn request(input: &[u8]) {
         "proxy-connection",
         "proxy-authorization",
         "transfer-encoding",
-        "trailer",
-        "expect",
         "proxy",
     ] {
         assert!(!parts.headers.contains_key(name), "{name}");

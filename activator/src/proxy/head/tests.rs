@@ -215,3 +215,16 @@ fn an_expectation_is_100_continue_or_refused() {
         assert_eq!(expects(other), Err(Failure::ExpectationFailed), "{other}");
     }
 }
+
+#[test]
+fn trailers_that_would_stand_for_ours_are_not_announced() {
+    let announced = |trailer: &str| {
+        let mut parts = parts("/", &[("host", "a"), ("trailer", trailer)]);
+        prepared(&mut parts, &HeaderValue::from_static("r"), "/");
+        let left = parts.headers.get("trailer");
+        left.map(|left| left.to_str().unwrap().to_owned())
+    };
+    let left = announced("x-sum, X-Forwarded-For, thaw_path_prefix, Forwarded, x-more");
+    assert_eq!(left.as_deref(), Some("x-sum, x-more"));
+    assert_eq!(announced("x-request-id"), None);
+}
