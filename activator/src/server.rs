@@ -33,6 +33,7 @@ use crate::{
 use connection::{Connection, Protocols};
 use connections::Connections;
 
+pub use accept::listen;
 pub use admin::admin;
 
 /// So many clients may be told at once that there is no room for them; more are not told.
