@@ -13,7 +13,7 @@ const LOCAL: &str = "local";
 #[derive(Clone, Debug)]
 pub enum Mode {
     /// The data plane of a Kubernetes cluster.
-    Cluster(Settings),
+    Cluster(Box<Settings>),
     /// All there is, on this machine.
     Local(LocalSettings),
 }
@@ -39,7 +39,7 @@ impl Mode {
     fn read(matches: &ArgMatches) -> Result<Self, clap::Error> {
         match matches.subcommand_matches(LOCAL) {
             Some(matches) => LocalSettings::from_arg_matches(matches).map(Self::Local),
-            None => Settings::from_arg_matches(matches).map(Self::Cluster),
+            None => Settings::from_arg_matches(matches).map(|all| Self::Cluster(Box::new(all))),
         }
     }
 }
