@@ -91,10 +91,7 @@ impl Server {
         stop: CancellationToken,
     ) {
         let open = TaskTracker::new();
-        let make_room = || {
-            self.connections.make_room();
-        };
-        while let Some((stream, peer)) = accept::next(&listener, &stop, make_room).await {
+        while let Some((stream, peer)) = accept::next(&listener, &stop).await {
             let Some(place) = self.connections.admit(stop.child_token()) else {
                 self.turn_away(stream);
                 continue;

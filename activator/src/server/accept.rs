@@ -33,11 +33,10 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(WAITING)
 }
 
-/// The next connection; `None` after `stop`. `make_room` is called when there are no file descriptors left.
+/// The next connection; `None` after `stop`.
 pub(super) async fn next(
     listener: &TcpListener,
     stop: &CancellationToken,
-    make_room: impl Fn(),
 ) -> Option<(TcpStream, IpAddr)> {
     loop {
         let accepted = tokio::select! {
@@ -52,17 +51,8 @@ pub(super) async fn next(
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
-                if is_out_of_descriptors(&error) {
-                    make_room();
-                }
                 sleep(PAUSE).await;
             }
         }
     }
-}
-
-fn is_out_of_descriptors(error: &io::Error) -> bool {
-    let out = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE];
-    let code = error.raw_os_error();
-    out.iter().any(|errno| code == Some(errno.raw_os_error()))
 }

@@ -2,7 +2,7 @@
 
 use activator::settings::Edge;
 
-use crate::support::{HOST, Manifest, Raw, Thaw};
+use crate::support::{HOST, Manifest, Raw, Thaw, ms};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const DATA: u8 = 0;
@@ -17,6 +17,7 @@ const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const ENHANCE_YOUR_CALM: u8 = 11;
+const LARGE: &str = "/?pieces=300&size=100000";
 /// Far more than any client has a reason to send.
 const MANY: u32 = 5000;
 
@@ -27,15 +28,18 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A request for the function, as HPACK without compression has it.
-fn head() -> Vec<u8> {
-    // From the static table: method GET or POST, scheme http, path /; then authority with its value.
-    let mut head = vec![0x82, 0x86, 0x84, 0x01, u8::try_from(HOST.len()).unwrap()];
-    head.extend(HOST.as_bytes());
+fn head_of(path: &str) -> Vec<u8> {
+    // From the static table: method GET, scheme http; then path and authority with their values.
+    let mut head = vec![0x82, 0x86];
+    for (name, value) in [(0x04, path), (0x01, HOST)] {
+        head.extend([name, u8::try_from(value.len()).unwrap()]);
+        head.extend(value.as_bytes());
+    }
     head
 }
 
 fn open(stream: u32, flags: u8) -> Vec<u8> {
-    frame(HEADERS, flags, stream, &head())
+    frame(HEADERS, flags, stream, &head_of("/"))
 }
 
 /// The frames of a connection: kind and payload of each.
@@ -120,6 +124,47 @@ async fn requests_that_are_taken_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_owes_the_rest_of_a_head_is_closed() {
+    let edge = Edge {
+        header_timeout: ms(300).into(),
+        ..Edge::default()
+    };
+    let thaw = Thaw::start_behind(edge, Manifest::default()).await;
+    let settings = frame(SETTINGS, 0, 0, &[]);
+    for owing in [
+        vec![],
+        [&settings, &open(1, END_STREAM)[..]].concat(),
+        [&settings, &open(1, END_STREAM | END_HEADERS)[..20]].concat(),
+    ] {
+        let mut raw = Raw::connect(thaw.address).await;
+        raw.send(&[PREFACE, &owing].concat()).await;
+        let said = frames(&raw.rest_of_bytes().await);
+        let last = said.last().unwrap();
+        assert_eq!((last.0, last.1[7]), (GOAWAY, ENHANCE_YOUR_CALM));
+    }
+    assert!(thaw.cluster.made().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_takes_nothing_is_cut() {
+    let edge = Edge {
+        write_timeout: ms(500).into(),
+        ..Edge::default()
+    };
+    let thaw = Thaw::start_behind(edge, Manifest::default()).await;
+    let mut raw = Raw::connect(thaw.address).await;
+    let windows = frame(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]);
+    let window = frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0, 0, 0]);
+    let request = frame(HEADERS, END_STREAM | END_HEADERS, 1, &head_of(LARGE));
+    raw.send(&[PREFACE, &windows, &window, &request].concat())
+        .await;
+    thaw.inside(1).await;
+    // The function comes to its end only when nobody waits for the client any more.
+    thaw.inside(0).await;
+    assert!(raw.rest_of_bytes().await.len() < 15_000_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_busy_client_is_no_flood() {
     let edge = Edge {
         max_control_frames: 20,
@@ -130,14 +175,7 @@ async fn a_busy_client_is_no_flood() {
     raw.send(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat())
         .await;
     // Each answer comes in pieces, and each piece opens the windows again: far more frames than 20 in a second.
-    let head = {
-        let path = b"/?pieces=40&size=10";
-        let mut head = vec![0x82, 0x86, 0x04, u8::try_from(path.len()).unwrap()];
-        head.extend(path);
-        head.extend([0x01, u8::try_from(HOST.len()).unwrap()]);
-        head.extend(HOST.as_bytes());
-        head
-    };
+    let head = head_of("/?pieces=40&size=10");
     raw.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &head))
         .await;
     let mut pieces = 0;

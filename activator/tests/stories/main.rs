@@ -9,6 +9,7 @@ mod bodies;
 mod boots;
 mod clocks;
 mod connections;
+mod descriptors;
 mod floods;
 mod framing;
 mod handover;
