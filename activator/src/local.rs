@@ -8,7 +8,6 @@ use std::{
 
 use anyhow::Context;
 use tokio::{
-    net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
     time::timeout,
@@ -25,7 +24,7 @@ use crate::{
     entrypoints::Entrypoints,
     metrics::Metrics,
     proxy::{Proxy, TrustedProxies},
-    server::{Door, Health, Server},
+    server::{self, Door, Health, Server},
     settings::{Edge, LocalSettings},
 };
 
@@ -41,8 +40,7 @@ const LAST_ANSWERS: Duration = Duration::from_millis(500);
 pub async fn run(settings: LocalSettings, view: View) -> anyhow::Result<()> {
     let manifests = manifest::read(&settings.files)?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, settings.port));
-    let listener = TcpListener::bind(address)
-        .await
+    let listener = server::listen(address)
         .with_context(|| format!("listen on {address}: choose another port with --port"))?;
     let port = listener.local_addr().context("read --port")?.port();
     let mut signals = Signals::new().context("listen for signals")?;

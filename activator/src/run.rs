@@ -47,12 +47,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let client = Client::try_default()
         .await
         .context("connect to the Kubernetes API server")?;
-    let listener = TcpListener::bind(settings.listen)
-        .await
-        .context("bind --listen")?;
-    let internal = TcpListener::bind(settings.internal_listen)
-        .await
-        .context("bind --internal-listen")?;
+    let listener = server::listen(settings.listen).context("bind --listen")?;
+    let internal = server::listen(settings.internal_listen).context("bind --internal-listen")?;
     let admin = TcpListener::bind(settings.admin_listen)
         .await
         .context("bind --admin-listen")?;

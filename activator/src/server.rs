@@ -33,6 +33,7 @@ use crate::{
 use connection::{Connection, Protocols};
 use connections::Connections;
 
+pub use accept::listen;
 pub use admin::admin;
 
 /// So many clients may be told at once that there is no room for them; more are not told.
@@ -90,10 +91,7 @@ impl Server {
         stop: CancellationToken,
     ) {
         let open = TaskTracker::new();
-        let make_room = || {
-            self.connections.make_room();
-        };
-        while let Some((stream, peer)) = accept::next(&listener, &stop, make_room).await {
+        while let Some((stream, peer)) = accept::next(&listener, &stop).await {
             let Some(place) = self.connections.admit(stop.child_token()) else {
                 self.turn_away(stream);
                 continue;

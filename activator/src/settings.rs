@@ -42,9 +42,7 @@ impl Mode {
     fn read(matches: &ArgMatches) -> Result<Self, clap::Error> {
         match matches.subcommand_matches(LOCAL) {
             Some(matches) => LocalSettings::from_arg_matches(matches).map(Self::Local),
-            None => {
-                Settings::from_arg_matches(matches).map(|settings| Self::Cluster(settings.into()))
-            }
+            None => Settings::from_arg_matches(matches).map(|all| Self::Cluster(Box::new(all))),
         }
     }
 }

@@ -1,9 +1,13 @@
 //! New connections.
 
-use std::{io, net::IpAddr, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
@@ -11,11 +15,28 @@ use tokio_util::sync::CancellationToken;
 /// Pause after a failed accept: out of file descriptors it would fail again at once.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The next connection; `None` after `stop`. `make_room` is called when there are no file descriptors left.
+/// So many connections may wait to be accepted; the system may hold fewer (`net.core.somaxconn`). A burst beyond that loses its first
+/// packets and comes a second later.
+const WAITING: u32 = 4096;
+
+/// Listens, with room for a burst: what the standard library asks for is 128.
+///
+/// # Errors
+/// What the system says about the address.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(WAITING)
+}
+
+/// The next connection; `None` after `stop`.
 pub(super) async fn next(
     listener: &TcpListener,
     stop: &CancellationToken,
-    make_room: impl Fn(),
 ) -> Option<(TcpStream, IpAddr)> {
     loop {
         let accepted = tokio::select! {
@@ -30,17 +51,8 @@ pub(super) async fn next(
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
-                if is_out_of_descriptors(&error) {
-                    make_room();
-                }
                 sleep(PAUSE).await;
             }
         }
     }
-}
-
-fn is_out_of_descriptors(error: &io::Error) -> bool {
-    let out = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE];
-    let code = error.raw_os_error();
-    out.iter().any(|errno| code == Some(errno.raw_os_error()))
 }

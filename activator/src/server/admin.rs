@@ -33,7 +33,7 @@ pub async fn admin(
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(IDLE);
     let never = CancellationToken::new();
-    while let Some((stream, _)) = accept::next(&listener, &never, || {}).await {
+    while let Some((stream, _)) = accept::next(&listener, &never).await {
         let (metrics, entrypoints, health) = (metrics.clone(), entrypoints.clone(), health.clone());
         let service = service_fn(move |request: Request<Incoming>| {
             let answer = answer(request.uri().path(), &metrics, &entrypoints, &health);

@@ -76,7 +76,7 @@ impl Connections {
     }
 
     /// Closes the connection that has been idle longest, if one is idle.
-    pub(super) fn make_room(&self) -> bool {
+    fn make_room(&self) -> bool {
         let leaves = self.known().longest_idle(self.most / LEAVING + 1);
         match leaves {
             Some(phase) => {

@@ -20,7 +20,7 @@ use crate::proxy::{
 /// A client has this long to take them.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// What is read of a client that goes on sending, so that its system does not throw our words away.
-const MOST_READ: u64 = 256 * 1024;
+const MOST_READ: u64 = 4 << 20;
 
 /// Writes, and closes. A socket closed with unread bytes in it is reset, and a reset overtakes what was written: therefore what
 /// still comes is read and thrown away.

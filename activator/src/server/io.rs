@@ -123,8 +123,8 @@ impl Io {
         if phase.is_between_requests() {
             std::task::ready!(self.reading.poll(phase.since() + keep_alive, cx));
             phase.close.cancel();
-        } else if matches!(self.watch, Watch::Http2(_)) {
-            // The last stream may end without waking this task. To look now and then is enough.
+        } else {
+            // The last request may end without anybody reading again. To look now and then is enough.
             let look = Instant::now() + keep_alive;
             std::task::ready!(self.reading.poll(look, cx));
         }
@@ -252,8 +252,12 @@ impl AsyncWrite for Io {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.open {
-            Some((stream, _)) => Pin::new(stream).poll_shutdown(cx),
-            None => Poll::Ready(Ok(())),
+            Some((stream, place)) if place.phase.is_tunnel() => Pin::new(stream).poll_shutdown(cx),
+            _ => {
+                // What a client still sends must not cost it the end of its answer.
+                self.leave(Bytes::new());
+                Poll::Ready(Ok(()))
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{io, time::Duration};
 use tokio::{
     io::AsyncReadExt,
     net::TcpStream,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout},
 };
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -57,21 +57,18 @@ impl Prefix {
         self.from == self.to
     }
 
-    /// Reads until the version is certain; `None` at the end of the stream.
+    /// Reads more. What the version is, once that is certain.
     async fn read(&mut self, stream: &mut TcpStream) -> io::Result<Option<Version>> {
-        loop {
-            let read = stream.read(&mut self.bytes[self.to..]).await?;
-            self.to += read;
-            if read == 0 {
-                return Ok(None);
-            }
-            if self.bytes[..self.to] != PREFACE[..self.to] {
-                return Ok(Some(Version::Http1));
-            }
-            if self.to == PREFACE.len() {
-                return Ok(Some(Version::Http2));
-            }
+        let read = stream.read(&mut self.bytes[self.to..]).await?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        self.to += read;
+        let (read, expected) = (&self.bytes[..self.to], &PREFACE[..self.to]);
+        if read != expected {
+            return Ok(Some(Version::Http1));
+        }
+        Ok((self.to == PREFACE.len()).then_some(Version::Http2))
     }
 }
 
@@ -80,15 +77,31 @@ pub(super) async fn detect(
     stream: &mut TcpStream,
     patience: Duration,
 ) -> Result<Beginning, NoBeginning> {
-    match timeout_at(Instant::now() + patience, stream.readable()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(_)) | Err(_) => return Err(NoBeginning::Silent),
-    }
-    let (mut read, at) = (Prefix::default(), Instant::now());
-    match timeout_at(at + patience, read.read(stream)).await {
-        Ok(Ok(Some(version))) => Ok(Beginning { version, read, at }),
-        Ok(Ok(None) | Err(_)) => Err(NoBeginning::Silent),
+    let mut read = Prefix::default();
+    let first = timeout(patience, read.read(stream)).await;
+    let mut version = first.map_or(Err(NoBeginning::Silent), |read| Ok(read?))?;
+    let at = Instant::now();
+    let more = async {
+        loop {
+            if let Some(version) = version {
+                return Ok::<_, io::Error>(version);
+            }
+            version = read.read(stream).await?;
+        }
+    };
+    match timeout(patience, more).await {
+        Ok(version) => Ok(Beginning {
+            version: version?,
+            read,
+            at,
+        }),
         Err(_) => Err(NoBeginning::Slow),
+    }
+}
+
+impl From<io::Error> for NoBeginning {
+    fn from(_: io::Error) -> Self {
+        Self::Silent
     }
 }
 

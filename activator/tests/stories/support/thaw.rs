@@ -10,14 +10,14 @@ use activator::{
     metrics::Metrics,
     proxy::{Proxy, Rate},
     routes::{Host, Route},
-    server::{Door, Health, Server},
+    server::{self, Door, Health, Server},
     settings::Edge,
 };
 use crds::{
     entrypoint::{Limits, Scale, Timeouts},
-    function::{OnDisconnect, PathMatch},
+    function::{OnDisconnect, PathMatch, Visibility},
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -106,6 +106,7 @@ pub(crate) struct Thaw {
     pub(crate) stop: CancellationToken,
     pub(crate) address: SocketAddr,
     pub(crate) serving: JoinHandle<()>,
+    server: Arc<Server>,
     metrics: Arc<Metrics>,
     proxy: Arc<Proxy>,
 }
@@ -163,11 +164,12 @@ impl Thaw {
             body_rate: manifest.body_rate,
             trusted: Default::default(),
         });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = server::listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let (health, stop) = (Arc::new(Health::default()), CancellationToken::new());
         let server = Server::new(proxy.clone(), health, edge);
-        let serving = tokio::spawn(server.serve(listener, Door::Public, stop.clone()));
+        let serving = server.clone().serve(listener, Door::Public, stop.clone());
+        let serving = tokio::spawn(serving);
         let web = entrypoints.get_or_add(&key("shop", "web"));
         let thaw = Self {
             cluster: cluster.clone(),
@@ -176,6 +178,7 @@ impl Thaw {
             stop,
             address,
             serving,
+            server,
             metrics,
             proxy,
         };
@@ -215,6 +218,30 @@ impl Thaw {
         let name = format!("{function}--prod.thaw.test");
         let routes = self.proxy.routes.load().with(&name, Some(host));
         self.proxy.routes.store(Arc::new(routes));
+    }
+
+    /// From now on only callers inside the cluster may call this function.
+    pub(crate) fn limit_to_the_cluster(&self, function: &str) {
+        let name = format!("{function}--prod.thaw.test");
+        let routes = self.proxy.routes.load();
+        let host = routes.host(&name).unwrap();
+        let host = Host {
+            function: host.function.clone(),
+            visibility: Visibility::Cluster,
+            paths: host.paths.clone(),
+        };
+        self.proxy
+            .routes
+            .store(Arc::new(routes.with(&name, Some(host))));
+    }
+
+    /// One more door.
+    pub(crate) fn open(&self, door: Door) -> SocketAddr {
+        let listener = server::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = self.server.clone();
+        tokio::spawn(server.serve(listener, door, self.stop.clone()));
+        address
     }
 
     /// From now on idle instances go after this long.
@@ -270,6 +297,17 @@ impl Thaw {
         };
         eventually("everything is at zero", quiet).await;
         self.keeps_its_promises();
+    }
+
+    /// How many requests Thaw answered with this code, without an entrypoint.
+    pub(crate) fn rejected(&self, code: &str) -> u64 {
+        let text = self.metrics.text(self.entrypoints.all().iter());
+        let labels = format!(r#"{{namespace="",function="",entrypoint="",code="{code}"}}"#);
+        let line = text.lines().find_map(|line| {
+            line.strip_prefix("thaw_rejected_total")?
+                .strip_prefix(&labels)
+        });
+        line.map_or(0, |count| count.trim().parse().unwrap())
     }
 
     /// No instance had more than one request at once.
