@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use crate::{
     entrypoint::{Entrypoint, Key, Slot},
     metrics::Metrics,
-    routes::{Route, Routes, Unrouted},
+    routes::{Route, Routes},
 };
 use answer::{Failure, Place};
 use body::AnswerBody;
@@ -63,21 +63,15 @@ impl Proxy {
             Err(failure) => return self.refuse_head(&failure, parts.version, &id),
         };
         let length = target.length;
-        let routes = self.routes.load();
-        let found = routes.find(&target.host, parts.uri.path());
-        let (host, route) = match found {
-            Ok((host, route)) => (host.clone(), route.clone()),
-            Err(Unrouted::Nowhere) => {
-                return self.refuse(&Failure::NoRoute, Place::default(), None, &id);
-            }
-            Err(Unrouted::Ambiguous) => {
-                let failure = Failure::BadRequest(
-                    "the path leads to another entrypoint when it is decoded; send it plain",
-                );
-                return self.refuse_head(&failure, parts.version, &id);
-            }
+        let found = {
+            let routes = self.routes.load();
+            let found = routes.find(&target.host, parts.uri.path());
+            found.map(|(host, route)| (host.clone(), route.clone()))
         };
-        drop(routes);
+        let (host, route) = match found {
+            Ok(found) => found,
+            Err(unrouted) => return self.refuse_head(&unrouted.into(), parts.version, &id),
+        };
         let place = Place {
             function: &host.function,
             entrypoint: &route.entrypoint,
@@ -108,7 +102,7 @@ impl Proxy {
     /// next request may be the body of this one.
     fn refuse_head(&self, failure: &Failure, version: Version, id: &HeaderValue) -> Answer {
         let mut answer = self.refuse(failure, Place::default(), None, id);
-        if version < Version::HTTP_2 {
+        if version < Version::HTTP_2 && *failure != Failure::NoRoute {
             let close = HeaderValue::from_static("close");
             answer.headers_mut().insert(CONNECTION, close);
         }

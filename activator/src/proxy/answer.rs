@@ -6,7 +6,7 @@ use hyper::body::Bytes;
 use serde_json::json;
 
 use super::head;
-use crate::engine::Refusal;
+use crate::{engine::Refusal, routes::Unrouted};
 
 /// Why a request has no answer of a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,17 @@ pub(crate) enum Failure {
     FirstByteTimeout,
     DurationExceeded,
     InstanceFailed(String),
+}
+
+impl From<Unrouted> for Failure {
+    fn from(unrouted: Unrouted) -> Self {
+        match unrouted {
+            Unrouted::Nowhere => Self::NoRoute,
+            Unrouted::Ambiguous => Self::BadRequest(
+                "some servers read the path as another entrypoint's; send it without needless escapes, empty segments and parameters",
+            ),
+        }
+    }
 }
 
 /// Where the request was going, as far as it is known.
