@@ -18,7 +18,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
 use http::{
-    HeaderMap, HeaderValue, Request, Response, Version,
+    HeaderMap, HeaderValue, Request, Response, StatusCode, Version,
     header::{CONNECTION, EXPECT, TRANSFER_ENCODING, UPGRADE},
     request::Parts,
 };
@@ -113,13 +113,7 @@ impl Proxy {
         let length = target.length;
         let (function, route) = match self.route(&target.host, parts.uri.path(), door) {
             Ok(found) => found,
-            Err(Unrouted::Nowhere) => return refuse(&Failure::NoRoute, nowhere, None),
-            Err(Unrouted::Ambiguous) => {
-                let failure = Failure::BadRequest(
-                    "the path leads to another entrypoint when it is decoded; send it plain",
-                );
-                return last(refuse(&failure, nowhere, None), version);
-            }
+            Err(unrouted) => return last(refuse(&unrouted.into(), nowhere, None), version),
         };
         let place = Place {
             function: &function.function,
@@ -221,7 +215,7 @@ impl Proxy {
 /// After a head that another server may read in another way, nothing more is read from its connection (RFC 9112 §6.3): what looks like
 /// the next request may be the body of this one.
 fn last(mut answer: Answer, version: Version) -> Answer {
-    if version < Version::HTTP_2 {
+    if version < Version::HTTP_2 && answer.status() != StatusCode::NOT_FOUND {
         let close = HeaderValue::from_static("close");
         answer.headers_mut().insert(CONNECTION, close);
     }

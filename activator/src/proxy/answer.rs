@@ -1,7 +1,7 @@
 //! Thaw's own answers: the one place where a failure becomes a status, a code and a sentence.
 
 use super::{form::Form, head, upload::RequestFault};
-use crate::engine::Refusal;
+use crate::{engine::Refusal, routes::Unrouted};
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -39,6 +39,17 @@ pub(super) struct Problem {
     pub(super) code: &'static str,
     pub(super) title: &'static str,
     pub(super) detail: String,
+}
+
+impl From<Unrouted> for Failure {
+    fn from(unrouted: Unrouted) -> Self {
+        match unrouted {
+            Unrouted::Nowhere => Self::NoRoute,
+            Unrouted::Ambiguous => Self::BadRequest(
+                "some servers read the path as another entrypoint's; send it without needless escapes, empty segments and parameters",
+            ),
+        }
+    }
 }
 
 /// Where the request was going, as far as it is known.

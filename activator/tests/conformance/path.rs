@@ -119,6 +119,14 @@ const REFUSED: &[Case] = &[
         b"GET /api%2f%2e%2e%2fx HTTP/1.1\n$H\n\n",
     ),
     refused(".. in a parameter", b"GET /api;a%2f..%2fx HTTP/1.1\n$H\n\n"),
+    refused(
+        "an encoded slash in a parameter",
+        b"GET /b;x=%2Fa HTTP/1.1\n$H\n\n",
+    ),
+    refused(
+        "an encoded backslash in an encoded parameter",
+        b"GET /b%3bx=%5ca HTTP/1.1\n$H\n\n",
+    ),
     refused("a backslash", b"GET /api\\x HTTP/1.1\n$H\n\n"),
     refused(
         "a backslash for a slash",

@@ -283,6 +283,8 @@ fn every_reading(path: &str, route: &str) -> Vec<String> {
         .iter_mut()
         .filter(|path| path.is_empty())
         .for_each(|path| path.push('/'));
+    readings.sort_unstable();
+    readings.dedup();
     readings
 }
 
