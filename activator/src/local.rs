@@ -23,6 +23,7 @@ use crate::{
     },
     engine::Takeover,
     entrypoints::Entrypoints,
+    held,
     metrics::Metrics,
     proxy::{Proxy, TrustedProxies},
     server::{Door, Health, Server},
@@ -49,7 +50,12 @@ pub async fn run(settings: LocalSettings, view: View) -> anyhow::Result<()> {
 
     let metrics = Arc::new(Metrics::default());
     let (orders, ordered) = mpsc::unbounded_channel();
-    let entrypoints = Arc::new(Entrypoints::new(metrics.clone(), orders, Caps::default()));
+    let entrypoints = Arc::new(Entrypoints::new(
+        metrics.clone(),
+        orders,
+        Caps::default(),
+        held::Limits::default(),
+    ));
     let proxy = Arc::new(Proxy {
         routes: Default::default(),
         metrics,

@@ -15,6 +15,7 @@ mod grpc;
 mod handover;
 mod limits;
 mod losses;
+mod overload;
 mod routing;
 mod shutdown;
 mod slow_clients;
