@@ -22,6 +22,7 @@ use crate::{
     },
     engine::Takeover,
     entrypoints::Entrypoints,
+    held,
     metrics::Metrics,
     proxy::{Proxy, TrustedProxies},
     server::{self, Door, Health, Server},
@@ -47,7 +48,12 @@ pub async fn run(settings: LocalSettings, view: View) -> anyhow::Result<()> {
 
     let metrics = Arc::new(Metrics::default());
     let (orders, ordered) = mpsc::unbounded_channel();
-    let entrypoints = Arc::new(Entrypoints::new(metrics.clone(), orders, Caps::default()));
+    let entrypoints = Arc::new(Entrypoints::new(
+        metrics.clone(),
+        orders,
+        Caps::default(),
+        held::Limits::default(),
+    ));
     let proxy = Arc::new(Proxy {
         routes: Default::default(),
         metrics,

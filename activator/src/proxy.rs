@@ -233,7 +233,7 @@ async fn admit(
         // First, so that nothing is read ahead if a slot is free.
         biased;
         slot = entrypoint.admit() => slot.map_err(Failure::Refused)?,
-        fault = request.body_mut().read_ahead(ahead) => return Err(Failure::of_body(fault, limit)),
+        fault = request.body_mut().read_ahead(entrypoint, ahead) => return Err(Failure::of_body(fault, limit)),
     };
     Ok((slot, request))
 }

@@ -57,7 +57,12 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 
     let metrics = Arc::new(Metrics::default());
     let (orders, ordered) = mpsc::unbounded_channel();
-    let entrypoints = Arc::new(Entrypoints::new(metrics.clone(), orders, settings.caps()));
+    let entrypoints = Arc::new(Entrypoints::new(
+        metrics.clone(),
+        orders,
+        settings.caps(),
+        settings.held(),
+    ));
     let proxy = Arc::new(Proxy {
         routes: Default::default(),
         metrics: metrics.clone(),

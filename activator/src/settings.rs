@@ -2,10 +2,14 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use bytesize::ByteSize;
+use clap::{
+    ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, ValueEnum, value_parser,
+};
 
 use crate::{
     budget::Caps,
+    held,
     proxy::{Rate, TrustedProxies},
 };
 
@@ -104,6 +108,12 @@ pub struct Settings {
     /// The most boots in flight on nodes with the same pod.nodeSelector; 0: no bound.
     #[arg(long, env = "THAW_MAX_BOOTS", default_value_t = 0)]
     pub max_boots: u32,
+    /// The most requests that wait for a slot, of all Functions. A namespace may hold no more of them than it leaves free.
+    #[arg(long, env = "THAW_MAX_HELD_REQUESTS", default_value_t = held::Limits::default().requests, value_parser = value_parser!(u64).range(2..))]
+    pub max_held_requests: u64,
+    /// The most bytes of their bodies that are read before there is a slot, such as 256Mi; shared in the same way.
+    #[arg(long, env = "THAW_MAX_HELD_BYTES", default_value_t = ByteSize(held::Limits::default().bytes))]
+    pub max_held_bytes: ByteSize,
     /// What clients may do.
     #[command(flatten)]
     pub edge: Edge,
@@ -135,6 +145,14 @@ impl Settings {
             cluster: cap(self.max_instances),
             namespace: cap(self.max_instances_per_namespace),
             boots: cap(self.max_boots),
+        }
+    }
+
+    /// What requests that wait may hold.
+    pub fn held(&self) -> held::Limits {
+        held::Limits {
+            requests: self.max_held_requests,
+            bytes: self.max_held_bytes.as_u64(),
         }
     }
 }
@@ -219,5 +237,26 @@ mod tests {
             matches!(nobody, Ok(Mode::Cluster(settings)) if settings.trusted_proxies == TrustedProxies::default())
         );
         assert!(mode("thaw-activator --domain example.com --port 1 --identity a").is_err());
+    }
+
+    #[test]
+    fn what_may_be_held_is_told_in_requests_and_as_a_quantity_of_bytes() {
+        let told = |words: &str| match mode(&format!(
+            "thaw-activator --domain a.b --identity a {words}"
+        )) {
+            Ok(Mode::Cluster(settings)) => Some(settings.held()),
+            _ => None,
+        };
+        assert_eq!(told(""), Some(held::Limits::default()));
+        let held = held::Limits {
+            requests: 2,
+            bytes: 1 << 30,
+        };
+        assert_eq!(
+            told("--max-held-requests 2 --max-held-bytes 1Gi"),
+            Some(held)
+        );
+        // One would be none: a namespace leaves as much free as it holds.
+        assert_eq!(told("--max-held-requests 1"), None);
     }
 }

@@ -1,10 +1,16 @@
 //! Thaw's own answers: the one place where a failure becomes a status, a code and a sentence.
 
-use super::{form::Form, head, upload::RequestFault};
-use crate::{engine::Refusal, routes::Unrouted};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Bytes;
+
+use super::{form::Form, head, upload::RequestFault};
+use crate::{engine::Refusal, routes::Unrouted};
+
+/// An overload's clients come back over this many seconds.
+const SPREAD: u64 = 4;
 
 /// Why a request has no answer of a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,6 +139,13 @@ impl Failure {
                 "Too many invocations are waiting",
                 "limits.queue of the entrypoint is reached".to_owned(),
             ),
+            Self::Refused(Refusal::HeldFull) => (
+                S::SERVICE_UNAVAILABLE,
+                "QueueFull",
+                "Too many invocations are waiting",
+                "the activator holds no more requests of this namespace while so many wait; whoever runs it can raise activator.limits.heldRequests (--max-held-requests)"
+                    .to_owned(),
+            ),
             Self::Refused(Refusal::QueueTimeout) => (
                 S::SERVICE_UNAVAILABLE,
                 "QueueTimeout",
@@ -228,9 +241,21 @@ impl Failure {
         headers.insert(head::ERROR, HeaderValue::from_static(code));
         headers.insert(head::REQUEST_ID, id.clone());
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            headers.insert(header::RETRY_AFTER, self.retry_after(id).into());
         }
         answer
+    }
+
+    /// In how many seconds to come back. Those who were refused together must not come back together.
+    fn retry_after(&self, id: &HeaderValue) -> u64 {
+        match self {
+            Self::Refused(Refusal::QueueFull | Refusal::HeldFull | Refusal::QueueTimeout) => {
+                let mut hasher = DefaultHasher::new();
+                id.hash(&mut hasher);
+                1 + hasher.finish() % SPREAD
+            }
+            _ => 1,
+        }
     }
 }
 
@@ -273,13 +298,18 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_told_when_to_come_back_from_an_overload() {
-        let answer = Failure::Refused(Refusal::QueueFull).answer(
-            Place::default(),
-            &HeaderValue::from_static("r1"),
-            Form::Problem,
-        );
-        assert_eq!(answer.status(), 503);
-        assert_eq!(answer.headers()["retry-after"], "1");
+    fn clients_are_told_to_come_back_from_an_overload_one_after_the_other() {
+        for refusal in [Refusal::QueueFull, Refusal::HeldFull, Refusal::QueueTimeout] {
+            let mut told = [0; SPREAD as usize];
+            for number in 0..1_000 {
+                let id = HeaderValue::from(number);
+                let answer =
+                    Failure::Refused(refusal.clone()).answer(Place::default(), &id, Form::Problem);
+                assert_eq!(answer.status(), 503);
+                let wait = answer.headers()["retry-after"].to_str().unwrap();
+                told[wait.parse::<usize>().unwrap() - 1] += 1;
+            }
+            assert!(told.iter().all(|clients| *clients > 200), "{told:?}");
+        }
     }
 }

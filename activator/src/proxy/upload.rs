@@ -20,6 +20,7 @@ use super::{
     invitation::Invitation,
     patience::{Patience, Rate},
 };
+use crate::{entrypoint::Entrypoint, held::Permit};
 
 /// What both ends of an exchange know about the request's body.
 #[derive(Debug)]
@@ -119,6 +120,8 @@ pub struct RequestBody {
     /// Read while the request waited.
     ahead: VecDeque<Frame<Bytes>>,
     ahead_bytes: u64,
+    /// For as much as may be read ahead, until the instance has taken it.
+    permit: Option<Permit>,
     left: u64,
     /// The instance has not asked for it yet.
     invitation: Option<Invitation>,
@@ -156,6 +159,7 @@ impl RequestBody {
             inner,
             ahead: VecDeque::new(),
             ahead_bytes: 0,
+            permit: None,
             left: limit,
             invitation: None,
             patience: rate.map(Patience::new),
@@ -170,16 +174,24 @@ impl RequestBody {
         self.invitation = invitation;
     }
 
-    /// Reads while nobody takes it, up to about so many bytes. Returns only if the client fails; dropped, it loses nothing.
-    pub(crate) async fn read_ahead(&mut self, most: u64) -> RequestFault {
-        while self.ahead_bytes < most && !self.inner.is_end_stream() {
+    /// Reads while nobody takes it, up to about so many bytes if the entrypoint may hold them. Returns only if the client fails; dropped, it
+    /// loses nothing.
+    pub(crate) async fn read_ahead(&mut self, entrypoint: &Entrypoint, most: u64) -> RequestFault {
+        let most = self
+            .inner
+            .size_hint()
+            .upper()
+            .map_or(most, |all| most.min(all));
+        if most > 0 && self.permit.is_none() {
+            self.permit = entrypoint.take_bytes(most);
+        }
+        while self.permit.is_some() && self.ahead_bytes < most && !self.inner.is_end_stream() {
             match poll_fn(|cx| self.poll_inner(cx)).await {
                 Some(Ok(frame)) => {
                     self.ahead_bytes += length(&frame);
                     self.ahead.push_back(frame);
                 }
-                Some(Err(_)) => break,
-                None => break,
+                Some(Err(_)) | None => break,
             }
         }
         match self.upload.fault() {
@@ -240,6 +252,9 @@ impl Body for RequestBody {
         if let Some(invitation) = &mut self.invitation {
             ready!(invitation.poll(cx));
             self.invitation = None;
+        }
+        if self.ahead.is_empty() {
+            self.permit = None;
         }
         let next = match self.ahead.pop_front() {
             Some(frame) => {

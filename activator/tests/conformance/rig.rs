@@ -58,7 +58,12 @@ impl Rig {
     pub(crate) async fn behind(trusted: TrustedProxies) -> Self {
         let metrics = Arc::new(Metrics::default());
         let (orders, ordered) = mpsc::unbounded_channel();
-        let entrypoints = Entrypoints::new(metrics.clone(), orders, Default::default());
+        let entrypoints = Entrypoints::new(
+            metrics.clone(),
+            orders,
+            Default::default(),
+            Default::default(),
+        );
         let function = Function::start().await;
         tokio::spawn(carry_out(function.clone(), ordered, TaskTracker::new()));
         let web = entrypoints.get_or_add(&Key {

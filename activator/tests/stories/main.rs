@@ -19,6 +19,7 @@ mod handover;
 mod heads;
 mod limits;
 mod losses;
+mod overload;
 mod routing;
 mod shutdown;
 mod slow_bodies;

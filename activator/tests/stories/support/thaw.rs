@@ -7,6 +7,7 @@ use activator::{
     engine::Takeover,
     entrypoint::{Entrypoint, Key},
     entrypoints::{self, Entrypoints},
+    held,
     metrics::Metrics,
     proxy::{Proxy, Rate},
     routes::{Host, Route},
@@ -119,16 +120,22 @@ impl Thaw {
 
     /// The same with bounds that all entrypoints share.
     pub(crate) async fn start_within(caps: Caps, manifest: Manifest) -> Self {
-        Self::only(caps, Edge::default(), manifest).await
+        Self::only(caps, Edge::default(), held::Limits::default(), manifest).await
     }
 
     /// The same with other bounds on what clients may do.
     pub(crate) async fn start_behind(edge: Edge, manifest: Manifest) -> Self {
-        Self::only(Caps::default(), edge, manifest).await
+        Self::only(Caps::default(), edge, held::Limits::default(), manifest).await
     }
 
-    async fn only(caps: Caps, edge: Edge, manifest: Manifest) -> Self {
-        let thaw = Self::standby_within(caps, edge, &Arc::default(), "only", manifest).await;
+    /// The same, and it holds only so much for all entrypoints.
+    pub(crate) async fn start_holding(limits: held::Limits, manifest: Manifest) -> Self {
+        Self::only(Caps::default(), Edge::default(), limits, manifest).await
+    }
+
+    async fn only(caps: Caps, edge: Edge, limits: held::Limits, manifest: Manifest) -> Self {
+        let bounds = (caps, edge, limits);
+        let thaw = Self::standby_within(bounds, &Arc::default(), "only", manifest).await;
         thaw.entrypoints.own(Takeover::Released);
         thaw
     }
@@ -139,25 +146,18 @@ impl Thaw {
         identity: &str,
         manifest: Manifest,
     ) -> Self {
-        Self::standby_within(
-            Caps::default(),
-            Edge::default(),
-            cluster,
-            identity,
-            manifest,
-        )
-        .await
+        let bounds = (Caps::default(), Edge::default(), held::Limits::default());
+        Self::standby_within(bounds, cluster, identity, manifest).await
     }
 
     async fn standby_within(
-        caps: Caps,
-        edge: Edge,
+        (caps, edge, limits): (Caps, Edge, held::Limits),
         cluster: &Arc<Cluster>,
         identity: &str,
         manifest: Manifest,
     ) -> Self {
         let metrics = Arc::new(Metrics::default());
-        let entrypoints = cluster.attach(identity, metrics.clone(), caps);
+        let entrypoints = cluster.attach(identity, metrics.clone(), caps, limits);
         let proxy = Arc::new(Proxy {
             routes: Default::default(),
             metrics: metrics.clone(),
@@ -194,8 +194,19 @@ impl Thaw {
         paths: &[(&str, &str, PathMatch)],
         manifest: Manifest,
     ) {
+        self.publish_in("prod", function, paths, manifest);
+    }
+
+    /// The same in another namespace.
+    pub(crate) fn publish_in(
+        &self,
+        namespace: &str,
+        function: &str,
+        paths: &[(&str, &str, PathMatch)],
+        manifest: Manifest,
+    ) {
         let route = |(entrypoint, path, path_match): &(&str, &str, PathMatch)| {
-            let key = key(function, entrypoint);
+            let key = key_in(namespace, function, entrypoint);
             let target = self.entrypoints.get_or_add(&key);
             target.configure(manifest.settings());
             self.cluster.deploy(&key);
@@ -215,7 +226,7 @@ impl Thaw {
             visibility: Default::default(),
             paths: paths.iter().map(route).collect(),
         };
-        let name = format!("{function}--prod.thaw.test");
+        let name = format!("{function}--{namespace}.thaw.test");
         let routes = self.proxy.routes.load().with(&name, Some(host));
         self.proxy.routes.store(Arc::new(routes));
     }
@@ -325,8 +336,12 @@ impl Thaw {
 
 /// Names an entrypoint.
 pub(crate) fn key(function: &str, entrypoint: &str) -> Key {
+    key_in("prod", function, entrypoint)
+}
+
+fn key_in(namespace: &str, function: &str, entrypoint: &str) -> Key {
     Key {
-        namespace: "prod".to_owned(),
+        namespace: namespace.to_owned(),
         function: function.to_owned(),
         entrypoint: entrypoint.to_owned(),
         revision: "r1".to_owned(),
