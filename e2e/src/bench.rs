@@ -1,0 +1,19 @@
+//! What Thaw costs: beside bare pods on a cluster, beside other proxies on the loopback interface.
+//!
+//! In reading order:
+//! - [`cold`]: from zero, on a cluster
+//! - [`proxy`]: requests per CPU-second and added latency beside other proxies
+//! - [`routes`]: many routes, and routes that change
+//!
+//! and what these stand on: [`thaw`] and [`rivals`] (the proxies), [`wrk`] (load from a second process), [`clients`] (load at given times),
+//! [`process`] (programs that run for the length of a benchmark), [`statistics`].
+
+#![allow(clippy::print_stdout, reason = "a benchmark prints")]
+
+pub mod cold;
+pub mod process;
+pub mod proxy;
+pub mod rivals;
+pub mod statistics;
+pub mod thaw;
+pub mod wrk;
