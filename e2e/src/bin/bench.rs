@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use e2e::bench::{cold, proxy};
+use e2e::bench::{cold, open_loop, proxy, routes};
 
 /// Compares Thaw with what there is without it.
 #[derive(Parser)]
@@ -29,6 +29,10 @@ enum Bench {
     },
     /// Warm requests through Thaw and through other proxies: requests per CPU-second, added latency.
     Proxy(proxy::Settings),
+    /// Latencies of a function at a rate that does not wait for answers.
+    OpenLoop(open_loop::Settings),
+    /// Many routes, and routes that change under load.
+    Routes(routes::Settings),
 }
 
 #[tokio::main]
@@ -37,5 +41,7 @@ async fn main() -> Result<()> {
         Bench::Cold { n } => cold::one(n).await,
         Bench::Burst { size, n } => cold::burst(size, n).await,
         Bench::Proxy(settings) => proxy::run(&settings).await,
+        Bench::OpenLoop(settings) => open_loop::run(&settings).await,
+        Bench::Routes(settings) => routes::run(&settings).await,
     }
 }
