@@ -17,12 +17,13 @@ use activator::{
     metrics::Metrics,
     proxy::Proxy,
     routes::{Host, Route},
-    server::{self, Health},
+    server::{Door, Health, Server},
+    settings::Edge,
 };
 use anyhow::Result;
 use crds::{
     entrypoint::resolve,
-    function::{FunctionSpec, PathMatch},
+    function::{FunctionSpec, PathMatch, Visibility},
 };
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -74,7 +75,8 @@ impl Activator {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
         let (health, never) = (Arc::new(Health::default()), CancellationToken::new());
-        tokio::spawn(server::serve(listener, proxy.clone(), health, never));
+        let server = Server::new(proxy.clone(), health, Edge::default());
+        tokio::spawn(server.serve(listener, Door::Public, never));
 
         let routes = (0..ENTRYPOINTS).map(|number| route(&entrypoints, number));
         let routes = routes.collect::<Result<Vec<_>>>()?;
@@ -94,6 +96,7 @@ impl Activator {
     fn set(&self, host: &str, paths: Option<HashMap<String, Arc<Route>>>) {
         let host_of = paths.map(|paths| Host {
             function: host.to_owned(),
+            visibility: Visibility::Public,
             paths,
         });
         let routes = self.proxy.routes.load().with(host, host_of);
