@@ -1,4 +1,5 @@
-//! Which entrypoint answers a host and a path: an immutable snapshot, replaced whole when a Function changes.
+//! Which entrypoint answers a host and a path: an immutable snapshot, replaced when a Function changes. The next one shares with it
+//! what did not change, so that a change costs the same however many Functions there are.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -6,6 +7,8 @@ use crds::{
     entrypoint::{Limits, Timeouts},
     function::{OnDisconnect, PathMatch, Visibility},
 };
+
+use rpds::HashTrieMapSync;
 
 use crate::{entrypoint::Entrypoint, proxy::head::path, server::Door};
 
@@ -16,7 +19,7 @@ const PATH_BYTES: usize = 255;
 /// The snapshot.
 #[derive(Debug, Default)]
 pub struct Routes {
-    hosts: HashMap<String, Arc<Host>>,
+    hosts: HashTrieMapSync<String, Arc<Host>>,
     /// The host that answers for every other one, if one does.
     fallback: Option<String>,
 }
@@ -63,10 +66,9 @@ pub struct Route {
 impl Routes {
     /// A copy with the paths of one host replaced; `None` removes them.
     pub fn with(&self, host: &str, paths: Option<Host>) -> Self {
-        let mut hosts = self.hosts.clone();
-        match paths {
-            Some(paths) => hosts.insert(host.to_owned(), Arc::new(paths)),
-            None => hosts.remove(host),
+        let hosts = match paths {
+            Some(paths) => self.hosts.insert(host.to_owned(), Arc::new(paths)),
+            None => self.hosts.remove(host),
         };
         let fallback = self.fallback.clone();
         Self { hosts, fallback }
@@ -233,6 +235,17 @@ mod tests {
         assert_eq!(paths(&routes, "b.test"), Some(0));
         assert_eq!(paths(&routes, "c.test"), Some(1));
         assert_eq!(paths(&routes.with("a.test", None), "c.test"), None);
+    }
+
+    #[test]
+    fn who_reads_a_snapshot_sees_no_change_of_it() {
+        let before = Routes::default().with("a.test", Some(host(&[("/", PathMatch::Prefix)])));
+        let after = before
+            .with("a.test", None)
+            .with("b.test", Some(host(&[("/", PathMatch::Prefix)])));
+        let known = |routes: &Routes| ["a.test", "b.test"].map(|host| routes.host(host).is_some());
+        assert_eq!(known(&before), [true, false]);
+        assert_eq!(known(&after), [false, true]);
     }
 
     #[test]
