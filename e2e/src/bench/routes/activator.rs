@@ -61,7 +61,8 @@ impl Activator {
     pub(super) async fn start(count: usize, backend: u16) -> Result<Self> {
         let metrics = Arc::new(Metrics::default());
         let (orders, ordered) = mpsc::unbounded_channel();
-        let entrypoints = Entrypoints::new(metrics.clone(), orders, Caps::default());
+        let entrypoints =
+            Entrypoints::new(metrics.clone(), orders, Caps::default(), Default::default());
         entrypoints.own(Takeover::Released);
         let instances = OneInstance {
             backend: (Ipv4Addr::LOCALHOST, backend).into(),
@@ -71,6 +72,7 @@ impl Activator {
             routes: Default::default(),
             metrics,
             body_rate: None,
+            trusted: Default::default(),
         });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
