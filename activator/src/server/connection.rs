@@ -95,9 +95,9 @@ impl Connection {
             Ok(beginning) => beginning,
             Err(NoBeginning::Silent) => return,
             Err(NoBeginning::Slow) => {
-                let failure = Failure::RequestTimeout("the head of the request took too long");
-                self.server.proxy.metrics.rejected(None, failure.code());
-                return farewell::say(stream, farewell::http1(&failure)).await;
+                let late = farewell::LATE_HEAD;
+                self.server.proxy.metrics.rejected(None, late.code());
+                return farewell::say(stream, farewell::http1(&late)).await;
             }
         };
         let version = beginning.version;

@@ -17,6 +17,9 @@ use crate::proxy::{
     head,
 };
 
+/// What a client hears whose head does not end.
+pub(super) const LATE_HEAD: Failure =
+    Failure::RequestTimeout("the head of the request took too long");
 /// A client has this long to take them.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// What is read of a client that goes on sending, so that its system does not throw our words away.
@@ -69,7 +72,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_one_message() {
-        let words = http1(&Failure::RequestTimeout("the head took too long"));
+        let words = http1(&LATE_HEAD);
         let words = std::str::from_utf8(&words).unwrap();
         let (head, body) = words.split_once("\r\n\r\n").unwrap();
         assert!(

@@ -133,9 +133,7 @@ impl Io {
 
     fn head_is_late(&mut self) {
         match &self.watch {
-            Watch::Http1(_) => self.refuse(&Failure::RequestTimeout(
-                "the head of the request took too long",
-            )),
+            Watch::Http1(_) => self.refuse(&farewell::LATE_HEAD),
             Watch::Http2(watch) => {
                 let words = watch.last_words();
                 self.leave(words);
