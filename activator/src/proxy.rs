@@ -12,6 +12,7 @@ mod running;
 mod timing;
 mod tunnel;
 pub(crate) mod upload;
+mod waiting;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -235,7 +236,7 @@ async fn admit(
         // First, so that nothing is read ahead if a slot is free.
         biased;
         slot = entrypoint.admit() => slot.map_err(Failure::Refused)?,
-        fault = request.body_mut().read_ahead(ahead) => return Err(Failure::of_body(fault, limit)),
+        fault = waiting::wait(&mut request, ahead) => return Err(Failure::of_body(fault, limit)),
     };
     Ok((slot, request))
 }
