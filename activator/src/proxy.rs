@@ -13,6 +13,7 @@ mod running;
 mod timing;
 mod tunnel;
 pub(crate) mod upload;
+mod waiting;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -233,7 +234,9 @@ async fn admit(
         // First, so that nothing is read ahead if a slot is free.
         biased;
         slot = entrypoint.admit() => slot.map_err(Failure::Refused)?,
-        fault = request.body_mut().read_ahead(entrypoint, ahead) => return Err(Failure::of_body(fault, limit)),
+        fault = waiting::wait(&mut request, entrypoint, ahead) => {
+            return Err(Failure::of_body(fault, limit));
+        }
     };
     Ok((slot, request))
 }

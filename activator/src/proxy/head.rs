@@ -110,7 +110,9 @@ pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
             && bytes.len() <= REQUEST_ID_BYTES
             && bytes.iter().all(u8::is_ascii_graphic)
     });
-    sent.cloned().unwrap_or_else(|| {
+    // A copy: the id is kept to the end, and would keep the whole buffer that the head was read into.
+    let sent = sent.and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok());
+    sent.unwrap_or_else(|| {
         let id = uuid::Uuid::new_v4().to_string();
         HeaderValue::try_from(id).expect("a UUID is ASCII")
     })

@@ -14,6 +14,9 @@ use crate::{
 /// The longest wait for anything here. Thousands of answers take a while on a machine that does other things as well.
 pub(crate) const LONG: Duration = Duration::from_secs(300);
 
+/// Both ends of as many connections as an activator takes by default, with as many files to spare.
+const FILES: u64 = 20_000;
+
 /// An activator, and what its function wrote down.
 pub(crate) struct Load {
     pub(crate) thaw: Thaw,
@@ -21,8 +24,13 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// The function boots when [`Load::let_boot`] says so.
+    /// An entrypoint with these fields. Its instances boot when [`Load::let_boot`] says so.
     pub(crate) async fn start(fields: &str) -> Self {
+        Self::beside("", fields).await
+    }
+
+    /// The same beside other Functions.
+    pub(crate) async fn beside(others: &str, fields: &str) -> Self {
         open_many_files();
         let (dir, journals) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let boot = format!(
@@ -33,7 +41,8 @@ impl Load {
             "command: [/bin/sh, -c, {boot:?}], env: [{{name: JOURNAL, value: {:?}}}], freeze: {{mode: Never}}, {fields}",
             journals.path()
         );
-        write(&dir, "function.yaml", &manifest(&[("web", "/", &fields)]));
+        let shop = manifest(&[("web", "/", &fields)]);
+        write(&dir, "function.yaml", &format!("{others}{shop}"));
         Self {
             thaw: Thaw::start(dir, &[]).await,
             journals,
@@ -68,11 +77,16 @@ pub(crate) async fn next(clients: &mut JoinSet<(u64, Answer)>) -> (u64, Answer) 
 }
 
 /// As many as this process may have; the activator inherits it.
-fn open_many_files() {
+pub(crate) fn open_many_files() {
     let limit = getrlimit(Resource::Nofile);
     let most = Rlimit {
         current: limit.maximum,
         ..limit
     };
+    let allowed = limit.maximum.unwrap_or(u64::MAX);
+    assert!(
+        allowed >= FILES,
+        "raise the limit of open files: ulimit -Hn {FILES}"
+    );
     setrlimit(Resource::Nofile, most).unwrap();
 }

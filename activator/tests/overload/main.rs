@@ -13,3 +13,5 @@ mod journals;
 
 mod held;
 mod load;
+mod neighbour;
+mod pressure;
