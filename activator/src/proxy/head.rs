@@ -111,8 +111,9 @@ pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
             && bytes.iter().all(u8::is_ascii_graphic)
     });
     sent.cloned().unwrap_or_else(|| {
-        let id = uuid::Uuid::new_v4().to_string();
-        HeaderValue::try_from(id).expect("a UUID is ASCII")
+        let mut text = uuid::Uuid::encode_buffer();
+        let text = uuid::Uuid::new_v4().hyphenated().encode_lower(&mut text);
+        HeaderValue::from_str(text).expect("a UUID is ASCII")
     })
 }
 
