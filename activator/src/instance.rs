@@ -4,6 +4,7 @@
 //! `try_send_request` gives it back unread.
 
 mod connection;
+mod deadlines;
 mod tail;
 
 use std::{
@@ -19,8 +20,12 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use crate::proxy::upload::RequestBody;
+use crate::{
+    alarm::Alarm,
+    proxy::{body::Held, upload::RequestBody},
+};
 pub use connection::{Address, Connection};
+pub(crate) use deadlines::{Deadlines, Watched};
 pub use tail::Tail;
 
 /// A kept connection older than this is not used: common servers close idle ones after 2 s (gunicorn) or 5 s (Node.js), and a request
@@ -43,6 +48,10 @@ pub struct Instance {
     pub name: String,
     address: OnceLock<Address>,
     kept: Mutex<Vec<Connection>>,
+    /// Of invocations that have ended, for the next ones: to set a timer anew costs more than to let an old one be.
+    alarms: Mutex<Vec<Alarm>>,
+    /// Of answers that are under way.
+    pub(crate) deadlines: Deadlines<Held>,
     /// For the answer to its first invocation. Unset if it was there before this process.
     pub(crate) boot: OnceLock<Booted>,
     invocations: AtomicU64,
@@ -76,6 +85,8 @@ impl Instance {
             name,
             address: OnceLock::new(),
             kept: Mutex::default(),
+            alarms: Mutex::default(),
+            deadlines: Deadlines::default(),
             boot: OnceLock::new(),
             invocations: AtomicU64::new(0),
             running: AtomicU32::new(0),
@@ -117,6 +128,18 @@ impl Instance {
     /// Counts an invocation out.
     pub(crate) fn leave(&self) {
         self.running.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A timer for an invocation.
+    pub(crate) fn take_alarm(&self) -> Alarm {
+        let mut alarms = self.alarms.lock().expect("nothing panics under this lock");
+        alarms.pop().unwrap_or_default()
+    }
+
+    /// The invocation has ended.
+    pub(crate) fn keep_alarm(&self, alarm: Alarm) {
+        let mut alarms = self.alarms.lock().expect("nothing panics under this lock");
+        alarms.push(alarm);
     }
 
     /// Tries to connect; true if the instance accepts. The connection is kept for the first request.

@@ -11,10 +11,12 @@
 //! - [`entrypoints`]: all of them, and whether this replica owns them
 //! - [`cluster`]: where instances live, and who carries out what entrypoints want
 //! - [`server`] accepts connections
+//! - `alarm`: a timer that is used again and again
 //! - [`metrics`]: what Prometheus scrapes
 //! - [`settings`] and [`run`]: start and stop
 //! - [`local`]: start and stop without a cluster
 
+mod alarm;
 pub mod budget;
 pub mod cluster;
 pub mod engine;

@@ -259,6 +259,8 @@ struct Series {
     over_admissions: Counter,
     request_bytes: Counter,
     response_bytes: Counter,
+    /// Those of `invocations` that were counted before. A function answers with few codes.
+    answered: Mutex<Vec<(Answered, Counter)>>,
 }
 
 impl Meter {
@@ -286,6 +288,7 @@ impl Meter {
             over_admissions: all.over_admissions.get_or_create_owned(labels),
             request_bytes: all.request_bytes.get_or_create_owned(labels),
             response_bytes: all.response_bytes.get_or_create_owned(labels),
+            answered: Mutex::default(),
         })
     }
 
@@ -335,10 +338,21 @@ impl Meter {
     }
 
     pub(crate) fn answered(&self, boot: &'static str, code: u16) {
-        self.all
-            .invocations
-            .get_or_create(&With(self.labels.clone(), Answered { boot, code }))
-            .inc();
+        let answered = Answered { boot, code };
+        let mut known = self
+            .series()
+            .answered
+            .lock()
+            .expect("nothing panics under this lock");
+        if let Some((_, count)) = known.iter().find(|(known, _)| *known == answered) {
+            count.inc();
+            return;
+        }
+        // By its labels it is found slowly: once.
+        let labels = With(self.labels.clone(), answered.clone());
+        let count = self.all.invocations.get_or_create_owned(&labels);
+        count.inc();
+        known.push((answered, count));
     }
 
     pub(crate) fn booted(&self, stages: &[(&'static str, Duration)]) {

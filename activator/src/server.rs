@@ -9,7 +9,6 @@
 
 mod accept;
 mod admin;
-mod alarm;
 mod connection;
 mod connections;
 pub mod descriptors;

@@ -229,6 +229,7 @@ impl Entrypoint {
             .filter(|boot| is_first && waited_for(&boot.at));
         let boot = boot.map(|boot| boot.took);
         let thaw = member.thaw.take().filter(|(_, at)| waited_for(at));
+        let alarm = instance.take_alarm();
         Slot {
             entrypoint: Some(self.me()),
             id,
@@ -237,6 +238,7 @@ impl Entrypoint {
             started: now,
             boot,
             thaw: thaw.map(|(took, _)| took),
+            alarm,
             ending: Ending::Broken,
         }
     }

@@ -6,6 +6,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::Entrypoint;
 use crate::{
+    alarm::Alarm,
     engine::{Ending, InstanceId, Refusal, WaiterId},
     held::Permit,
     instance::Instance,
@@ -64,6 +65,8 @@ pub struct Slot {
     pub(crate) boot: Option<Duration>,
     /// How long it took to thaw for this invocation.
     pub(crate) thaw: Option<Duration>,
+    /// For the clocks of the invocation.
+    pub(crate) alarm: Alarm,
     pub(super) ending: Ending,
 }
 
@@ -92,6 +95,7 @@ impl Slot {
             return;
         };
         self.instance.leave();
+        self.instance.keep_alarm(std::mem::take(&mut self.alarm));
         let took = entrypoint.input(|shell, now| {
             let took = now - self.started;
             if self.ending == Ending::Clean {

@@ -2,7 +2,7 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -10,13 +10,13 @@ use std::{
 use http_body_util::BodyExt;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use prometheus_client::metrics::counter::Counter;
-use tokio::{
-    task::AbortHandle,
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::time::Instant;
 
 use super::{access::Access, upload::Upload};
-use crate::{entrypoint::Slot, instance::Connection};
+use crate::{
+    entrypoint::Slot,
+    instance::{Connection, Watched},
+};
 
 /// Bounds of an invocation.
 #[derive(Clone, Copy, Debug)]
@@ -68,13 +68,12 @@ impl Held {
 /// does not take is read and thrown away.
 #[derive(Debug)]
 pub(crate) struct AnswerBody {
-    /// Shared with the watchdog: a body whose client does not read is not polled. Empty once it has ended or was cut.
-    held: Arc<Mutex<Option<Held>>>,
+    /// Watched, since a body whose client does not read is not polled. `None` once it has ended.
+    held: Option<Watched<Held>>,
     has_ended: bool,
     clocks: Clocks,
-    /// Runs while the instance is silent.
-    clock: Option<Pin<Box<Sleep>>>,
-    watchdog: Option<AbortHandle>,
+    /// When the silence of the instance has lasted too long.
+    silent_until: Option<Instant>,
     /// Nobody waits for it any more. Dropped then, as a runtime that shuts down does, it is cut.
     is_unread: bool,
     bytes: Counter,
@@ -93,25 +92,22 @@ pub(crate) enum AnswerBodyError {
 impl AnswerBody {
     pub(crate) fn new(held: Held, clocks: Clocks, bytes: Counter) -> Self {
         let has_ended = held.incoming.is_end_stream();
-        let held = Arc::new(Mutex::new(Some(held)));
-        let mut body = Self {
+        let held = if has_ended {
+            held.finish();
+            None
+        } else {
+            let instance = held.slot.instance.clone();
+            Some(instance.deadlines.watch(held, clocks.deadline))
+        };
+        Self {
             held,
             has_ended,
             clocks,
-            clock: None,
-            watchdog: None,
+            silent_until: None,
             is_unread: false,
             bytes,
             access: None,
-        };
-        if has_ended {
-            body.finish();
-        } else {
-            body.watchdog = clocks
-                .deadline
-                .map(|deadline| watch(body.held.clone(), deadline));
         }
-        body
     }
 
     /// A line of the access log to be written at the end.
@@ -120,11 +116,8 @@ impl AnswerBody {
         self.access = Some(access);
     }
 
-    fn take(&self) -> Option<Held> {
-        self.held
-            .lock()
-            .expect("nothing panics under this lock")
-            .take()
+    fn take(&mut self) -> Option<Held> {
+        self.held.take()?.take()
     }
 
     fn finish(&mut self) {
@@ -142,25 +135,36 @@ impl AnswerBody {
         Poll::Ready(Some(Err(why)))
     }
 
-    fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.clock.is_none() {
-            let Some(at) = self.clocks.next(Instant::now()) else {
-                return Poll::Pending;
-            };
-            self.clock = Some(Box::pin(sleep_until(at)));
+    /// The next piece, and whether it is the last.
+    fn poll_held(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(Option<Frame<Bytes>>, bool), AnswerBodyError>> {
+        // It was cut at its deadline.
+        let gone = || Err(AnswerBodyError::Clock);
+        let Some(watched) = &self.held else {
+            return Poll::Ready(gone());
+        };
+        let mut held = watched.lock();
+        let Some(Held { incoming, slot, .. }) = held.as_mut() else {
+            return Poll::Ready(gone());
+        };
+        match Pin::new(&mut *incoming).poll_frame(cx) {
+            // hyper does not poll a body of known length once more after its last byte.
+            Poll::Ready(piece) => {
+                self.silent_until = None;
+                Poll::Ready(Ok((piece.transpose()?, incoming.is_end_stream())))
+            }
+            Poll::Pending => {
+                if self.silent_until.is_none() {
+                    self.silent_until = self.clocks.next(Instant::now());
+                }
+                match self.silent_until {
+                    Some(at) => slot.alarm.poll(at, cx).map(|()| gone()),
+                    None => Poll::Pending,
+                }
+            }
         }
-        self.clock
-            .as_mut()
-            .map_or(Poll::Pending, |clock| clock.as_mut().poll(cx))
-    }
-
-    /// The next piece, and whether it is the last. `None` outside: the watchdog took the body.
-    fn poll_held(&self, cx: &mut Context<'_>) -> Option<Poll<(Piece, bool)>> {
-        let mut held = self.held.lock().expect("nothing panics under this lock");
-        let incoming = &mut held.as_mut()?.incoming;
-        let piece = Pin::new(&mut *incoming).poll_frame(cx);
-        // hyper does not poll a body of known length once more after its last byte.
-        Some(piece.map(|piece| (piece, incoming.is_end_stream())))
     }
 
     /// Reads to the end, within the clocks.
@@ -168,17 +172,6 @@ impl AnswerBody {
         self.is_unread = true;
         while let Some(Ok(_)) = self.frame().await {}
     }
-}
-
-type Piece = Option<Result<Frame<Bytes>, hyper::Error>>;
-
-/// Cuts the body at the deadline, polled or not.
-fn watch(held: Arc<Mutex<Option<Held>>>, deadline: Instant) -> AbortHandle {
-    let watchdog = tokio::spawn(async move {
-        sleep_until(deadline).await;
-        drop(held.lock().expect("nothing panics under this lock").take());
-    });
-    watchdog.abort_handle()
 }
 
 impl Body for AnswerBody {
@@ -192,10 +185,8 @@ impl Body for AnswerBody {
         if self.has_ended {
             return Poll::Ready(None);
         }
-        match self.poll_held(cx) {
-            None => self.cut(AnswerBodyError::Clock),
-            Some(Poll::Ready((Some(Ok(frame)), is_last))) => {
-                self.clock = None;
+        match ready!(self.poll_held(cx)) {
+            Ok((Some(frame), is_last)) => {
                 let length = frame.data_ref().map_or(0, |data| data.len() as u64);
                 self.bytes.inc_by(length);
                 if let Some(access) = &mut self.access {
@@ -206,15 +197,11 @@ impl Body for AnswerBody {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Some(Poll::Ready((None, _))) => {
+            Ok((None, _)) => {
                 self.finish();
                 Poll::Ready(None)
             }
-            Some(Poll::Ready((Some(Err(error)), _))) => self.cut(error.into()),
-            Some(Poll::Pending) => {
-                ready!(self.poll_clock(cx));
-                self.cut(AnswerBodyError::Clock)
-            }
+            Err(why) => self.cut(why),
         }
     }
 
@@ -223,15 +210,14 @@ impl Body for AnswerBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let held = self.held.lock().expect("nothing panics under this lock");
-        held.as_ref()
-            .map_or_else(SizeHint::default, |held| held.incoming.size_hint())
+        let held = self.held.as_ref().map(Watched::lock);
+        let held = held.as_ref().and_then(|held| held.as_ref());
+        held.map_or_else(SizeHint::default, |held| held.incoming.size_hint())
     }
 }
 
 impl Drop for AnswerBody {
     fn drop(&mut self) {
-        self.watchdog.take().inspect(AbortHandle::abort);
         if !self.is_unread
             && let Some(held) = self.take()
             && !held.is_cut_with_client

@@ -113,8 +113,9 @@ pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
     // A copy: the id is kept to the end, and would keep the whole buffer that the head was read into.
     let sent = sent.and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok());
     sent.unwrap_or_else(|| {
-        let id = uuid::Uuid::new_v4().to_string();
-        HeaderValue::try_from(id).expect("a UUID is ASCII")
+        let mut text = uuid::Uuid::encode_buffer();
+        let text = uuid::Uuid::new_v4().hyphenated().encode_lower(&mut text);
+        HeaderValue::from_str(text).expect("a UUID is ASCII")
     })
 }
 

@@ -14,6 +14,7 @@ use super::{
     upload::{RequestBody, Upload},
 };
 use crate::{
+    alarm::Alarm,
     entrypoint::Slot,
     instance::{Connection, SendError},
     routes::Route,
@@ -79,11 +80,12 @@ impl Running {
     /// Waits for the head of the answer, within `firstByte` from the end of the request, `idle` between its pieces, and `duration`.
     pub(super) async fn head(&mut self) -> Result<Answered, Unanswered> {
         let exchange = self.exchange.as_mut().expect("an exchange is awaited once");
+        let slot = self.slot.as_mut().expect("an exchange has a slot");
         let outcome = tokio::select! {
             // An answer that is there is passed on, however late.
             biased;
             outcome = exchange => outcome,
-            failure = run_out(&self.upload, self.clocks) => return Err(self.cut(failure)),
+            failure = run_out(&self.upload, self.clocks, &mut slot.alarm) => return Err(self.cut(failure)),
         };
         self.exchange = None;
         match outcome {
@@ -181,7 +183,7 @@ impl Drop for Running {
 }
 
 /// Waits until a clock has run out before the answer has begun.
-async fn run_out(upload: &Upload, clocks: Clocks) -> Failure {
+async fn run_out(upload: &Upload, clocks: Clocks, alarm: &mut Alarm) -> Failure {
     let deadline = (clocks.deadline, Failure::DurationExceeded);
     while !upload.has_ended() {
         let silent = clocks.idle.map(|idle| upload.progress() + idle);
@@ -189,7 +191,7 @@ async fn run_out(upload: &Upload, clocks: Clocks) -> Failure {
         tokio::select! {
             () = upload.ended() => {}
             // A piece that came in between starts the clock of silence again.
-            () = until(at) => if failure != Failure::IdleTimeout || silent_for(upload, clocks.idle) {
+            () = alarm.until(at) => if failure != Failure::IdleTimeout || silent_for(upload, clocks.idle) {
                 return failure;
             },
         }
@@ -198,7 +200,7 @@ async fn run_out(upload: &Upload, clocks: Clocks) -> Failure {
         .first_byte
         .map(|first_byte| Instant::now() + first_byte);
     let (at, failure) = sooner((first_byte, Failure::FirstByteTimeout), deadline);
-    until(at).await;
+    alarm.until(at).await;
     failure
 }
 

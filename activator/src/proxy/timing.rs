@@ -1,11 +1,17 @@
 //! What an answer's headers say about its way.
 
-use std::time::Duration;
+use std::{
+    fmt::{Display, Write},
+    time::Duration,
+};
 
 use http::{HeaderMap, HeaderValue};
 
 use super::head;
 use crate::entrypoint::Slot;
+
+/// Bytes of the usual value.
+const USUAL: usize = 64;
 
 /// What the time of an invocation went into.
 pub(super) struct Timing<'a> {
@@ -24,25 +30,47 @@ impl Timing<'_> {
     }
 
     pub(super) fn write(&self, headers: &mut HeaderMap) {
-        let ms = |time: Duration| time.as_secs_f64() * 1000.0;
         // An invocation may have come while the instance was booting already.
         let boot = self.slot.boot.unwrap_or_default().min(self.waited);
         let thaw = self.slot.thaw.unwrap_or_default().min(self.waited - boot);
         let queue = self.waited - boot - thaw;
-        let mut value = format!(
-            "queue;dur={:.1}, boot;dur={:.1}, thaw;dur={:.1}, exec;dur={:.1}",
-            ms(queue),
-            ms(boot),
-            ms(thaw),
-            ms(self.exec)
-        );
+        let mut value = String::with_capacity(USUAL);
+        add(&mut value, "queue", queue);
+        add(&mut value, "boot", boot);
+        add(&mut value, "thaw", thaw);
+        add(&mut value, "exec", self.exec);
         let stages = self.slot.boot.and(self.slot.instance.boot.get());
         for (stage, time) in stages.iter().flat_map(|boot| &boot.stages[..4]) {
-            value.push_str(&format!(", boot-{stage};dur={:.1}", ms(*time)));
+            add(&mut value, format_args!("boot-{stage}"), *time);
         }
         headers.insert(head::BOOT, HeaderValue::from_static(self.kind()));
-        if let Ok(value) = HeaderValue::from_str(&value) {
+        if let Ok(value) = HeaderValue::try_from(value) {
             headers.append(head::SERVER_TIMING, value);
         }
+    }
+}
+
+/// Adds a metric, in milliseconds with one digit after the point. In integers: every answer has four, and floats are printed slowly.
+fn add(value: &mut String, name: impl Display, time: Duration) {
+    let comma = if value.is_empty() { "" } else { ", " };
+    let tenths = time.as_secs() * 10_000 + u64::from((time.subsec_micros() + 50) / 100);
+    let (whole, tenth) = (tenths / 10, tenths % 10);
+    write!(value, "{comma}{name};dur={whole}.{tenth}").expect("a String takes everything");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_milliseconds_with_one_digit() {
+        let mut value = String::new();
+        for micros in [0, 49, 50, 950, 1_250_000, 61_000_049] {
+            add(&mut value, "a", Duration::from_micros(micros));
+        }
+        assert_eq!(
+            value,
+            "a;dur=0.0, a;dur=0.0, a;dur=0.1, a;dur=1.0, a;dur=1250.0, a;dur=61000.0"
+        );
     }
 }

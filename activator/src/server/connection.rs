@@ -102,7 +102,8 @@ impl Connection {
         };
         let version = beginning.version;
         let io = TokioIo::new(Io::new(stream, place, beginning, self.server.clone()));
-        let connection = self.clone();
+        // Shared: a clone of its token takes a lock that all connections have in common.
+        let connection = Arc::new(self.clone());
         let service = service_fn(move |request| {
             let connection = connection.clone();
             async move { Ok::<_, Infallible>(connection.answer(request).await) }

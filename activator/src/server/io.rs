@@ -21,13 +21,12 @@ use tokio::{
 
 use super::{
     Server,
-    alarm::Alarm,
     connections::Place,
     farewell, http1,
     http2::{self, Flood},
     version::{Beginning, Prefix, Version},
 };
-use crate::proxy::answer::Failure;
+use crate::{alarm::Alarm, proxy::answer::Failure};
 
 /// A client's connection.
 #[derive(Debug)]

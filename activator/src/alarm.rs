@@ -1,6 +1,7 @@
 //! A timer for deadlines that move with every request.
 
 use std::{
+    future::poll_fn,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -9,11 +10,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Rings when a deadline has passed. A deadline that moves away costs nothing: the timer stays as it is, and looks again when it fires.
 #[derive(Debug, Default)]
-pub(super) struct Alarm(Option<Pin<Box<Sleep>>>);
+pub(crate) struct Alarm(Option<Pin<Box<Sleep>>>);
 
 impl Alarm {
     /// Ready if the deadline has passed; else the task is woken then or before.
-    pub(super) fn poll(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let sleep = self
             .0
             .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
@@ -28,11 +29,22 @@ impl Alarm {
         }
         Poll::Pending
     }
+
+    /// Waits until then; for ever if there is no such time.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(crate) async fn until(&mut self, deadline: Option<Instant>) {
+        match deadline {
+            Some(deadline) => poll_fn(|cx| self.poll(deadline, cx)).await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, time::Duration};
+    use std::time::Duration;
 
     use super::*;
 
