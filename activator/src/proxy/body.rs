@@ -136,10 +136,7 @@ impl AnswerBody {
     }
 
     /// The next piece, and whether it is the last.
-    fn poll_held(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(Option<Frame<Bytes>>, bool), AnswerBodyError>> {
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, AnswerBodyError>> {
         // It was cut at its deadline.
         let gone = || Err(AnswerBodyError::Clock);
         let Some(watched) = &self.held else {
@@ -173,6 +170,9 @@ impl AnswerBody {
         while let Some(Ok(_)) = self.frame().await {}
     }
 }
+
+/// One more, if there is one, and whether it is the last.
+type Piece = (Option<Frame<Bytes>>, bool);
 
 impl Body for AnswerBody {
     type Data = Bytes;
