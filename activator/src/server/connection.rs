@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     net::IpAddr,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -112,22 +112,22 @@ impl Connection {
         match version {
             Version::Http1 => {
                 let hyper = protocols.http1.serve_connection(io, service);
-                self.drive(hyper.with_upgrades(), |hyper| hyper.graceful_shutdown())
-                    .await;
+                let hyper = Box::pin(hyper.with_upgrades());
+                self.drive(hyper, |hyper| hyper.graceful_shutdown()).await;
             }
             Version::Http2 => {
-                let hyper = protocols.http2.serve_connection(io, service);
+                let hyper = Box::pin(protocols.http2.serve_connection(io, service));
                 self.drive(hyper, |hyper| hyper.graceful_shutdown()).await;
             }
         }
     }
 
-    /// Runs the connection. Told to close, it finishes its requests.
-    async fn drive<C>(&self, hyper: C, close: impl FnOnce(Pin<&mut C>))
+    /// Runs the connection. Told to close, it finishes its requests. It has a box, since a task is as large as the largest that it may ever
+    /// hold: twice a connection of HTTP/2, and ten thousand of HTTP/1 would pay for it.
+    async fn drive<C>(&self, mut hyper: Pin<Box<C>>, close: impl FnOnce(Pin<&mut C>))
     where
         C: Future<Output = hyper::Result<()>>,
     {
-        let mut hyper = pin!(hyper);
         let ended = tokio::select! {
             // Once the connection is told to close, hyper goes first: what has come already is answered.
             biased;
@@ -138,7 +138,7 @@ impl Connection {
             Some(ended) => ended,
             None => {
                 close(hyper.as_mut());
-                self.leave(hyper).await
+                self.leave(hyper.as_mut()).await
             }
         };
         if let Err(error) = ended {

@@ -185,8 +185,13 @@ impl AsyncRead for Io {
         if !self.prefix.is_empty() {
             let most = buf.remaining();
             buf.put_slice(self.prefix.take(most));
-        } else if let Some((stream, _)) = &mut self.open {
+        }
+        // What follows the prefix comes with it: for a head that needs a second read hyper takes a buffer of twice the size.
+        let has_prefix = buf.filled().len() > before;
+        if let Some((stream, _)) = &mut self.open {
             match Pin::new(stream).poll_read(cx, buf) {
+                // It is there at the next read as well.
+                Poll::Ready(Err(_)) | Poll::Pending if has_prefix => {}
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return self.poll_clock(cx).map(Ok),

@@ -11,9 +11,11 @@ use tokio::{
 
 use crate::{
     load::Load,
-    support::{ask, eventually},
+    support::{Answer, ask},
 };
 
+const HOST: &str = "shop--prod.localhost";
+const NEIGHBOUR: &str = "noisy--other.localhost";
 /// Clients of the neighbour whose requests wait for instances that never listen.
 const WAITING: u64 = 9_000;
 /// Clients of the neighbour whose instances crash, and who come back after [`AGAIN`].
@@ -29,29 +31,30 @@ async fn whoever_shares_the_activator_with_it_is_always_answered() {
     load.let_boot();
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     let port = load.thaw.port;
+    // Its instance boots once and stays.
+    ask(port, HOST, &format!("/?id={}", 2 * ROUNDS * REQUESTS))
+        .await
+        .ok();
     for round in 0..ROUNDS {
         let first = round * 2 * REQUESTS;
         alone.extend(visit(port, first).await);
-        let before = load.resident();
-        let neighbour = noise(port);
-        eventually("the neighbour waits", || {
-            (load.resident() > before + WAITING || round > 0).then_some(())
-        })
-        .await;
-        sleep(AGAIN).await;
+        let neighbour = noise(port).await;
         beside.extend(visit(port, first + REQUESTS).await);
         drop(neighbour);
     }
     show("alone", alone);
     show("beside", beside);
-    assert_eq!(load.journals().begun.len() as u64, 2 * ROUNDS * REQUESTS);
+    assert_eq!(
+        load.journals().begun.len() as u64,
+        2 * ROUNDS * REQUESTS + 1
+    );
 }
 
 /// A Function in another namespace: instances of one entrypoint never listen, those of the other crash.
 fn neighbour() -> String {
     let entrypoint = |name: &str, script: &str| {
         format!(
-            "    - {{name: {name}, path: /{name}, command: [/bin/sh, -c, {script:?}], scale: {{max: 3}}, limits: {{queue: 20000}}, timeouts: {{boot: 300s}}}}\n"
+            "    - {{name: {name}, path: /{name}, command: [/bin/sh, -c, {script:?}], scale: {{max: 3}}, limits: {{queue: {WAITING}}}, timeouts: {{boot: 300s}}}}\n"
         )
     };
     let entrypoints = entrypoint("deaf", "exec sleep 600") + &entrypoint("crashes", "exit 1");
@@ -60,23 +63,20 @@ fn neighbour() -> String {
     )
 }
 
-/// The neighbour's clients, until this is dropped.
-fn noise(port: u16) -> JoinSet<()> {
-    const HOST: &str = "noisy--other.localhost";
-    let mut clients = JoinSet::new();
-    for _ in 0..WAITING {
-        clients.spawn(async move { drop(ask(port, HOST, "/deaf").await) });
-    }
-    for _ in 0..RETURNING {
-        clients.spawn(async move {
-            loop {
-                let answer = ask(port, HOST, "/crashes").await;
-                assert_eq!(answer.header("thaw-error"), "BootFailed");
-                sleep(AGAIN).await;
-            }
-        });
-    }
-    clients
+/// The neighbour's clients, until this is dropped. Those that wait do so already.
+async fn noise(port: u16) -> (JoinSet<Answer>, JoinSet<()>) {
+    let wait = |_| ask(port, NEIGHBOUR, "/deaf");
+    let mut waiting: JoinSet<_> = (0..=WAITING).map(wait).collect();
+    let one_too_many = waiting.join_next().await.unwrap().unwrap();
+    one_too_many.is_error(503, "QueueFull", &["limits.queue"]);
+    let come_back = |_| async move {
+        loop {
+            let answer = ask(port, NEIGHBOUR, "/crashes").await;
+            answer.is_error(502, "BootFailed", &[]);
+            sleep(AGAIN).await;
+        }
+    };
+    (waiting, (0..RETURNING).map(come_back).collect())
 }
 
 /// One request after the other, each answered by the function; how long each took.
@@ -84,7 +84,7 @@ async fn visit(port: u16, first: u64) -> Vec<Duration> {
     let mut took = Vec::new();
     for id in first..first + REQUESTS {
         let sent = Instant::now();
-        let answer = ask(port, "shop--prod.localhost", &format!("/?id={id}")).await;
+        let answer = ask(port, HOST, &format!("/?id={id}")).await;
         took.push(sent.elapsed());
         answer.ok();
     }
