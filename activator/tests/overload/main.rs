@@ -2,6 +2,7 @@
 //! file. Apart from the stories of local mode, since these need the machine for themselves.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "tests want to stop")]
+#![allow(clippy::print_stdout, reason = "figures are a part of what they tell")]
 
 #[allow(dead_code, reason = "the stories of local mode use all of it")]
 #[path = "../local/support.rs"]
