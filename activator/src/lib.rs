@@ -8,6 +8,7 @@
 //! - [`budget`]: what all entrypoints together may have, pure
 //! - [`instance`]: connections to one instance
 //! - [`entrypoints`]: all of them, and whether this replica owns them
+//! - [`verification`]: whether a new revision answers, before it takes the traffic
 //! - [`cluster`]: where instances live, and who carries out what entrypoints want
 //! - [`server`] accepts connections
 //! - [`metrics`]: what Prometheus scrapes
@@ -28,3 +29,4 @@ pub mod run;
 pub mod server;
 pub mod settings;
 mod sync;
+pub mod verification;

@@ -1,6 +1,6 @@
 //! An activator as the process runs it, but for the API server: sockets, proxy, routes, entrypoints.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use activator::{
     budget::Caps,
@@ -47,6 +47,13 @@ pub(crate) struct Manifest {
 
 impl Default for Manifest {
     fn default() -> Self {
+        Self::LONG
+    }
+}
+
+impl Manifest {
+    /// No clock that a story could meet.
+    pub(crate) const LONG: Self = {
         let long = Duration::from_secs(120);
         Self {
             max: 100,
@@ -62,10 +69,8 @@ impl Default for Manifest {
             idle: Some(long),
             duration: Some(long),
         }
-    }
-}
+    };
 
-impl Manifest {
     fn timeouts(&self) -> Timeouts {
         Timeouts {
             queue: Some(self.queue_timeout),
@@ -84,7 +89,7 @@ impl Manifest {
         }
     }
 
-    fn settings(&self) -> activator::engine::Settings {
+    pub(crate) fn settings(&self) -> activator::engine::Settings {
         let scale = Scale {
             min: 0,
             max: self.max,
@@ -176,20 +181,23 @@ impl Thaw {
             let target = self.entrypoints.get_or_add(&key);
             target.configure(manifest.settings());
             self.cluster.deploy(&key);
-            let route = Route {
-                path: (*path).to_owned(),
-                path_match: *path_match,
-                entrypoint: (*entrypoint).to_owned(),
-                target: Ok(target),
-                limits: manifest.limits(),
-                timeouts: manifest.timeouts(),
-                on_disconnect: manifest.on_disconnect,
-            };
-            ((*path).to_owned(), Arc::new(route))
+            lead(path, *path_match, target, manifest)
         };
+        self.lead(function, paths.iter().map(route).collect());
+    }
+
+    /// A revision of `web` takes the traffic, and the one before retires.
+    pub(crate) fn move_traffic(&self, to: &Arc<Entrypoint>, manifest: Manifest) {
+        to.configure(manifest.settings());
+        let route = lead("/", PathMatch::Prefix, to.clone(), manifest);
+        self.lead("shop", [route].into());
+        self.web.retire();
+    }
+
+    fn lead(&self, function: &str, paths: HashMap<String, Arc<Route>>) {
         let host = Host {
             function: function.to_owned(),
-            paths: paths.iter().map(route).collect(),
+            paths,
         };
         let name = format!("{function}--prod.thaw.test");
         let routes = self.proxy.routes.load().with(&name, Some(host));
@@ -262,6 +270,24 @@ impl Thaw {
             assert!(line.ends_with(" 0"), "{line}");
         }
     }
+}
+
+fn lead(
+    path: &str,
+    path_match: PathMatch,
+    target: Arc<Entrypoint>,
+    manifest: Manifest,
+) -> (String, Arc<Route>) {
+    let route = Route {
+        path: path.to_owned(),
+        path_match,
+        entrypoint: target.key.entrypoint.clone(),
+        target: Ok(target),
+        limits: manifest.limits(),
+        timeouts: manifest.timeouts(),
+        on_disconnect: manifest.on_disconnect,
+    };
+    (path.to_owned(), Arc::new(route))
 }
 
 /// Names an entrypoint.
