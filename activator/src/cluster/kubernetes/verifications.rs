@@ -48,4 +48,9 @@ impl Verifications {
             });
         }
     }
+
+    #[cfg(test)]
+    pub(super) fn keys(&self) -> Vec<Key> {
+        self.running.keys().cloned().collect()
+    }
 }
