@@ -60,6 +60,23 @@ python_tools() {
   export CHECKOV=$CACHE/python/bin/checkov
 }
 
+# Clients and servers of other people, in Node.js and Python: what e2e/tests/interop runs.
+interop_packages() {
+  local from=$ROOT/e2e/interop to=$CACHE/interop wanted
+  wanted=$(cat "$from/package-lock.json" "$from/requirements.txt")
+  if [ "$(cat "$to/.packages" 2>/dev/null)" != "$wanted" ]; then
+    command -v npm >/dev/null || packages npm
+    python3 -c 'import ensurepip' 2>/dev/null || packages python3-venv
+    mkdir -p "$to"
+    cp "$from/package.json" "$from/package-lock.json" "$to"
+    npm ci --prefix "$to" --silent --no-audit --no-fund
+    python3 -m venv --clear "$to/python"
+    "$to/python/bin/pip" install -q --disable-pip-version-check -r "$from/requirements.txt"
+    echo "$wanted" >"$to/.packages"
+  fi
+  export THAW_INTEROP=$to
+}
+
 cargo_deny() {
   [ -x "$CACHE/bin/cargo-deny" ] || cargo install -q --locked --root "$CACHE" "cargo-deny@$CARGO_DENY"
 }

@@ -7,6 +7,7 @@ use activator::{
     engine::{Admission, Ending, Engine, InstanceId, Settings, Takeover},
     entrypoint::{Entrypoint, Key, Order},
     entrypoints::Entrypoints,
+    held::Limits,
     metrics::Metrics,
 };
 use allocation_counter::measure;
@@ -94,7 +95,7 @@ impl Set {
     fn new(count: usize) -> Self {
         let (sender, orders) = unbounded_channel();
         let metrics = Arc::new(Metrics::default());
-        let entrypoints = Entrypoints::new(metrics, sender, Caps::default());
+        let entrypoints = Entrypoints::new(metrics, sender, Caps::default(), Limits::default());
         entrypoints.own(Takeover::Released);
         let one = |n: usize| {
             let entrypoint = entrypoints.get_or_add(&key(n));

@@ -156,6 +156,15 @@ impl Engine {
 
     /// An invocation asks for a slot.
     pub fn arrive(&mut self, now: Instant) -> (Admission, Effects) {
+        self.arrive_if(now, || true)
+    }
+
+    /// The same, and if it has to wait, the caller says whether it may.
+    pub fn arrive_if(
+        &mut self,
+        now: Instant,
+        may_wait: impl FnOnce() -> bool,
+    ) -> (Admission, Effects) {
         if self.queue.is_empty()
             && let Some(instance) = self.take_slot()
         {
@@ -169,6 +178,9 @@ impl Engine {
         }
         if self.queue.len() >= self.settings.queue {
             return (Admission::Refuse(Refusal::QueueFull), self.settle(now));
+        }
+        if !may_wait() {
+            return (Admission::Refuse(Refusal::HeldFull), self.settle(now));
         }
         let waiter = self.queue.push(now);
         (Admission::Wait(waiter), self.settle(now))

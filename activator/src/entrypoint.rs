@@ -19,6 +19,7 @@ use crate::{
     engine::{
         Admission, BootFailure, Census, Effects, InstanceId, Refusal, Settings, Takeover, WaiterId,
     },
+    held::{Held, Permit},
     instance::{Address, Tail},
     metrics::Meter,
     sync::Mutex,
@@ -40,6 +41,7 @@ pub struct Entrypoint {
     orders: Orders,
     budget: SharedBudget,
     seat: Seat,
+    held: Held,
     state: Mutex<Shell>,
     /// For handing out `Arc`s of itself.
     this: Weak<Self>,
@@ -52,6 +54,7 @@ impl Entrypoint {
         settings: Settings,
         orders: Orders,
         budget: SharedBudget,
+        held: Held,
         meter: Meter,
     ) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
@@ -60,6 +63,7 @@ impl Entrypoint {
             meter,
             orders,
             budget,
+            held,
             state: Mutex::new(Shell::new(settings)),
             this: this.clone(),
         })
@@ -74,21 +78,26 @@ impl Entrypoint {
     /// The reason why there will be no slot.
     pub async fn admit(&self) -> Result<Slot, Refusal> {
         let admitted = self.input(|shell, now| {
-            let (admission, effects) = shell.engine.arrive(now);
+            let mut permit = None;
+            let (admission, effects) = shell.engine.arrive_if(now, || {
+                permit = self.held.take_request(&self.key.namespace);
+                permit.is_some()
+            });
             let admitted = match admission {
                 Admission::Run(instance) => Admitted::Now(Ok(self.slot(shell, instance, now, now))),
                 Admission::Refuse(refusal) => Admitted::Now(Err(refusal)),
-                Admission::Wait(waiter) => Admitted::Later(waiter, shell.wait(waiter, now)),
+                Admission::Wait(waiter) => Admitted::Later(waiter, shell.wait(waiter, now), permit),
             };
             (admitted, effects)
         });
         match admitted {
             Admitted::Now(outcome) => outcome,
-            Admitted::Later(waiter, outcome) => self.wait(waiter, outcome).await,
+            Admitted::Later(waiter, outcome, permit) => self.wait(waiter, outcome, permit).await,
         }
     }
 
-    /// Waits again, in the old place, for an invocation that could not reach its instance.
+    /// Waits again, in the old place, for an invocation that could not reach its instance. It was accepted, so no bound refuses it: there
+    /// are no more of these than slots.
     ///
     /// # Errors
     /// The reason why there will be no slot.
@@ -98,18 +107,25 @@ impl Entrypoint {
             ((waiter, shell.wait(waiter, slot.arrived)), effects)
         });
         slot.forget();
-        self.wait(waiter, outcome).await
+        self.wait(waiter, outcome, None).await
+    }
+
+    /// The right to keep so many bytes of a request that waits, until it is dropped. `None`: they must stay where they are.
+    pub fn take_bytes(&self, bytes: u64) -> Option<Permit> {
+        self.held.take_bytes(&self.key.namespace, bytes)
     }
 
     async fn wait(
         &self,
         waiter: WaiterId,
         outcome: oneshot::Receiver<Result<Slot, Refusal>>,
+        permit: Option<Permit>,
     ) -> Result<Slot, Refusal> {
         let mut waiting = Waiting {
             entrypoint: self,
             waiter,
             outcome,
+            _permit: permit,
         };
         // The sender is dropped unused only with the entrypoint itself.
         (&mut waiting.outcome)
@@ -295,7 +311,11 @@ impl Entrypoint {
 
 enum Admitted {
     Now(Result<Slot, Refusal>),
-    Later(WaiterId, oneshot::Receiver<Result<Slot, Refusal>>),
+    Later(
+        WaiterId,
+        oneshot::Receiver<Result<Slot, Refusal>>,
+        Option<Permit>,
+    ),
 }
 
 #[cfg(all(test, feature = "shuttle"))]

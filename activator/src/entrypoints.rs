@@ -11,6 +11,7 @@ use crate::{
     budget::Caps,
     engine::{Settings, Takeover},
     entrypoint::{Entrypoint, Key, Orders, SharedBudget},
+    held::{self, Held},
     metrics::{Meter, Metrics},
     sync::{Mutex, MutexGuard},
 };
@@ -29,6 +30,7 @@ pub struct Entrypoints {
     metrics: Arc<Metrics>,
     orders: Orders,
     budget: SharedBudget,
+    held: Held,
     state: Mutex<State>,
 }
 
@@ -42,11 +44,12 @@ struct State {
 
 impl Entrypoints {
     /// None yet, and not the owner.
-    pub fn new(metrics: Arc<Metrics>, orders: Orders, caps: Caps) -> Self {
+    pub fn new(metrics: Arc<Metrics>, orders: Orders, caps: Caps, limits: held::Limits) -> Self {
         Self {
             metrics,
             orders,
             budget: SharedBudget::new(caps),
+            held: Held::new(limits),
             state: Mutex::new(State::default()),
         }
     }
@@ -63,6 +66,7 @@ impl Entrypoints {
             unrouted(),
             self.orders.clone(),
             self.budget.clone(),
+            self.held.clone(),
             meter,
         );
         state.all.insert(key.clone(), new.clone());

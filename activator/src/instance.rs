@@ -126,7 +126,7 @@ impl Instance {
 
     /// Tries to connect; true if the instance accepts. The connection is kept for the first request.
     pub(crate) async fn try_boot(&self) -> bool {
-        let connected = self.connect().await;
+        let connected = self.connect(connection::BOOTING).await;
         connected.map(|connection| self.keep(connection)).is_ok()
     }
 
@@ -157,7 +157,7 @@ impl Instance {
                 },
             }
         }
-        let mut connection = match self.connect().await {
+        let mut connection = match self.connect(connection::SERVING).await {
             Ok(connection) => connection,
             Err(source) => {
                 let instance = self.name.clone();
@@ -195,8 +195,8 @@ impl Instance {
         None
     }
 
-    async fn connect(&self) -> io::Result<Connection> {
+    async fn connect(&self, longest: Duration) -> io::Result<Connection> {
         let address = *self.address.get().ok_or(io::ErrorKind::NotConnected)?;
-        Connection::open(address).await
+        Connection::open(address, longest).await
     }
 }

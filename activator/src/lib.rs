@@ -6,6 +6,7 @@
 //! - [`entrypoint`]: the shell around one engine
 //! - [`engine`]: admission and scaling, pure
 //! - [`budget`]: what all entrypoints together may have, pure
+//! - [`held`]: what requests that wait may hold, pure
 //! - [`instance`]: connections to one instance
 //! - [`entrypoints`]: all of them, and whether this replica owns them
 //! - [`verification`]: whether a new revision answers, before it takes the traffic
@@ -20,6 +21,7 @@ pub mod cluster;
 pub mod engine;
 pub mod entrypoint;
 pub mod entrypoints;
+pub mod held;
 pub mod instance;
 pub mod local;
 pub mod metrics;

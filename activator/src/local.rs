@@ -8,7 +8,6 @@ use std::{
 
 use anyhow::Context;
 use tokio::{
-    net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
     time::timeout,
@@ -23,10 +22,11 @@ use crate::{
     },
     engine::Takeover,
     entrypoints::Entrypoints,
+    held,
     metrics::Metrics,
-    proxy::Proxy,
-    server::{self, Health},
-    settings::LocalSettings,
+    proxy::{Proxy, TrustedProxies},
+    server::{self, Door, Health, Server},
+    settings::{Edge, LocalSettings},
 };
 
 /// After SIGINT or SIGTERM instances have this long to end. A second signal ends them at once.
@@ -41,20 +41,25 @@ const LAST_ANSWERS: Duration = Duration::from_millis(500);
 pub async fn run(settings: LocalSettings, view: View) -> anyhow::Result<()> {
     let manifests = manifest::read(&settings.files)?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, settings.port));
-    let listener = TcpListener::bind(address)
-        .await
+    let listener = server::listen(address)
         .with_context(|| format!("listen on {address}: choose another port with --port"))?;
     let port = listener.local_addr().context("read --port")?.port();
     let mut signals = Signals::new().context("listen for signals")?;
 
     let metrics = Arc::new(Metrics::default());
     let (orders, ordered) = mpsc::unbounded_channel();
-    let entrypoints = Arc::new(Entrypoints::new(metrics.clone(), orders, Caps::default()));
+    let entrypoints = Arc::new(Entrypoints::new(
+        metrics.clone(),
+        orders,
+        Caps::default(),
+        held::Limits::default(),
+    ));
     let proxy = Arc::new(Proxy {
         routes: Default::default(),
         metrics,
         // Whoever develops a function may type its request.
         body_rate: None,
+        trusted: TrustedProxies::private(),
     });
     let local = Local::new(view.clone()).context("find the program of this process")?;
     // Nobody else ever owned anything here.
@@ -73,7 +78,8 @@ pub async fn run(settings: LocalSettings, view: View) -> anyhow::Result<()> {
     let watch = watch.transpose().context("watch files for --watch")?;
 
     let (health, stop) = (Arc::new(Health::default()), CancellationToken::new());
-    let serving = tokio::spawn(server::serve(listener, proxy, health.clone(), stop.clone()));
+    let server = Server::new(proxy, health.clone(), Edge::default());
+    let serving = tokio::spawn(server.serve(listener, Door::Internal, stop.clone()));
     // These run as long as the process.
     tokio::spawn(carry_out(local.clone(), ordered, TaskTracker::new()));
     tokio::spawn(local.clone().show_status());

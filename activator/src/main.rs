@@ -22,7 +22,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let mode = Mode::parse();
     let runtime = tokio::runtime::Runtime::new()?;
     match mode {
-        Mode::Cluster(settings) => runtime.block_on(run(settings))?,
+        Mode::Cluster(settings) => runtime.block_on(run(*settings))?,
         Mode::Local(settings) => runtime.block_on(run_locally(settings))?,
     }
     Ok(ExitCode::SUCCESS)

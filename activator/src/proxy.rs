@@ -4,10 +4,10 @@
 
 mod access;
 pub(crate) mod answer;
-mod asks;
 pub(crate) mod body;
-mod form;
+pub(crate) mod form;
 pub(crate) mod head;
+mod invitation;
 mod patience;
 mod running;
 mod timing;
@@ -18,33 +18,43 @@ use std::{net::IpAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
 use http::{
-    HeaderValue, Request, Response, Version,
-    header::{EXPECT, TRANSFER_ENCODING, UPGRADE},
+    HeaderMap, HeaderValue, Request, Response, StatusCode, Version,
+    header::{CONNECTION, EXPECT, TRANSFER_ENCODING, UPGRADE},
     request::Parts,
 };
 use http_body_util::{Either, Full};
-use hyper::body::{Body, Bytes, Incoming};
+use hyper::{
+    body::{Body as _, Bytes, Incoming},
+    upgrade::OnUpgrade,
+};
 use tokio::time::Instant;
 
 use crate::{
     entrypoint::{Entrypoint, Key, Slot},
     metrics::Metrics,
-    routes::{Host, Route, Routes},
+    routes::{Host, Route, Routes, Unrouted},
+    server::Door,
 };
 use access::Access;
 use answer::{Failure, Place};
-use asks::Asks;
 use body::AnswerBody;
 use form::Form;
-use head::Target;
+pub use head::TrustedProxies;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub use head::fuzzing;
+use head::{Added, Asked, Peer};
+use invitation::Invitation;
 pub use patience::Rate;
 use running::{Answered, Running, Unanswered};
 use timing::Timing;
 use tunnel::Tunnel;
 use upload::RequestBody;
 
-/// An answer: Thaw's own or a function's.
-pub(crate) type Answer = Response<Either<Full<Bytes>, AnswerBody>>;
+/// The body of an answer: Thaw's own or a function's.
+pub(crate) type Body = Either<Full<Bytes>, AnswerBody>;
+/// An answer.
+pub(crate) type Answer = Response<Body>;
 
 /// What every request needs.
 #[derive(Debug)]
@@ -55,14 +65,8 @@ pub struct Proxy {
     pub metrics: Arc<Metrics>,
     /// How slowly a client may send a body; `None` is as slowly as it likes.
     pub body_rate: Option<Rate>,
-}
-
-/// Who asks, and what for.
-struct Asked {
-    parts: Parts,
-    body: Incoming,
-    target: Target,
-    peer: IpAddr,
+    /// Whose word about the client counts.
+    pub trusted: TrustedProxies,
 }
 
 impl Proxy {
@@ -70,11 +74,18 @@ impl Proxy {
     ///
     /// # Cancel safety
     /// Dropping the future gives up a place in the queue. An invocation that has begun goes on to its end without a reader.
-    pub(crate) async fn serve(&self, request: Request<Incoming>, peer: IpAddr) -> Answer {
+    pub(crate) async fn serve(
+        &self,
+        request: Request<Incoming>,
+        peer: IpAddr,
+        door: Door,
+    ) -> Answer {
         let (parts, body) = request.into_parts();
         let id = head::request_id(&parts.headers);
         let mut access = Access::begin(&parts, &id, peer);
-        let mut answer = self.answer(parts, body, &id, peer, &mut access).await;
+        let mut answer = self
+            .answer((parts, body), &id, (peer, door), &mut access)
+            .await;
         if let Some(access) = access {
             access.answered(&mut answer);
         }
@@ -83,23 +94,26 @@ impl Proxy {
 
     async fn answer(
         &self,
-        parts: Parts,
-        body: Incoming,
+        (parts, body): (Parts, Incoming),
         id: &HeaderValue,
-        peer: IpAddr,
+        (peer, door): (IpAddr, Door),
         access: &mut Option<Box<Access>>,
     ) -> Answer {
         let form = Form::of(&parts);
+        let (version, nowhere) = (parts.version, Place::default());
         let refuse = |failure: &Failure, place: Place<'_>, key: Option<&Key>| {
             self.metrics.rejected(key, failure.code());
             failure.answer(place, id, form).map(Either::Left)
         };
         let target = match head::check(&parts) {
+            Ok(target) if target.is_server => return answer::alive(id).map(Either::Left),
             Ok(target) => target,
-            Err(problem) => return refuse(&Failure::BadRequest(problem), Place::default(), None),
+            Err(failure) => return last(refuse(&failure, nowhere, None), version),
         };
-        let Some((function, route)) = self.route(&target.host, parts.uri.path()) else {
-            return refuse(&Failure::NoRoute, Place::default(), None);
+        let length = target.length;
+        let (function, route) = match self.route(&target.host, parts.uri.path(), door) {
+            Ok(found) => found,
+            Err(unrouted) => return last(refuse(&unrouted.into(), nowhere, None), version),
         };
         let place = Place {
             function: &function.function,
@@ -109,60 +123,79 @@ impl Proxy {
             access.goes_to(place);
         }
         let key = route.target.as_ref().ok().map(|entrypoint| &entrypoint.key);
-        let asked = Asked {
-            parts,
-            body,
-            target,
-            peer,
+        let asked = Asked::of(&parts);
+        let added = Added {
+            id,
+            prefix: &route.path,
+            peer: Peer {
+                address: peer,
+                is_trusted: self.trusted.trust(peer),
+            },
+            asked: &asked,
+            length,
         };
-        match self.invoke(&route, asked, id).await {
+        match self.invoke(&route, parts, body, &added).await {
             Ok(answer) => answer,
             Err(failure) => refuse(&failure, place, key),
         }
     }
 
-    fn route(&self, host: &str, path: &str) -> Option<(Arc<Host>, Arc<Route>)> {
+    fn route(
+        &self,
+        host: &str,
+        path: &str,
+        door: Door,
+    ) -> Result<(Arc<Host>, Arc<Route>), Unrouted> {
         let routes = self.routes.load();
-        let host = routes.host(host)?;
-        Some((host.clone(), host.route(path)?.clone()))
+        let host = routes.host(host).filter(|host| host.answers_at(door));
+        let host = host.ok_or(Unrouted::Nowhere)?;
+        Ok((host.clone(), host.route(path)?.clone()))
+    }
+
+    /// A request that is refused before its target is looked at.
+    pub(crate) fn refuse_unrouted(&self, failure: &Failure, headers: &HeaderMap) -> Answer {
+        self.metrics.rejected(None, failure.code());
+        let (place, id) = (Place::default(), head::request_id(headers));
+        failure
+            .answer(place, &id, Form::default())
+            .map(Either::Left)
     }
 
     /// Runs one invocation up to the head of its answer.
     async fn invoke(
         &self,
         route: &Route,
-        asked: Asked,
-        id: &HeaderValue,
+        mut parts: Parts,
+        body: Incoming,
+        added: &Added<'_>,
     ) -> Result<Answer, Failure> {
-        let Asked {
-            mut parts,
-            body,
-            target,
-            peer,
-        } = asked;
         let limit = route.limits.request_bytes;
-        if target.length.is_some_and(|length| length > limit) {
+        if added.length.is_some_and(|length| length > limit) {
             return Err(Failure::RequestTooLarge { limit });
         }
         let entrypoint = route.target.as_ref().map_err(|why| match why {
             Some(why) => Failure::NoRevision(why.clone()),
             None => Failure::NotYet,
         })?;
-        let asks = Asks::of(&mut parts);
+        let client = parts.extensions.remove::<OnUpgrade>();
+        // A client that waits to be asked for its body is asked by an instance.
+        let waits = parts.headers.contains_key(EXPECT);
+        let ahead = if waits { 0 } else { route.limits.buffer_bytes };
         // A call may be silent for as long as both sides like.
         let rate = self.body_rate.filter(|_| !form::is_grpc(&parts.headers));
-        head::prepare(&mut parts, &target, id, &route.path, peer);
-        asks.write(&mut parts.headers);
-        if target.length.is_none() && !body.is_end_stream() {
+        head::prepare(&mut parts, added);
+        if added.length.is_none() && !body.is_end_stream() {
             // hyper leaves the body of a GET without a length out.
             let chunked = HeaderValue::from_static("chunked");
             parts.headers.insert(TRANSFER_ENCODING, chunked);
         }
         let (body, upload) = RequestBody::new(body, limit, rate, entrypoint.meter.request_bytes());
-        let request = Request::from_parts(parts, body);
+        let mut request = Request::from_parts(parts, body);
+        let invitation = Invitation::awaited(&mut request);
+        request.body_mut().waits_for(invitation);
 
         let arrived = Instant::now();
-        let (slot, request) = admit(entrypoint, request, route).await?;
+        let (slot, request) = admit(entrypoint, request, ahead, limit).await?;
         let mut running = Running::start(slot, request, upload.clone(), route);
         let answered = loop {
             match running.head().await {
@@ -174,29 +207,33 @@ impl Proxy {
                 Err(Unanswered::Failed(failure)) => return Err(failure),
             }
         };
-        pass_on(answered, asks, entrypoint, arrived, id)
+        let client = client.filter(|_| added.asked.upgrade.is_some());
+        pass_on(answered, client, entrypoint, arrived, added.id)
     }
 }
 
-/// Waits for a slot. Meanwhile a part of the body may be read, unless the client waits to be asked for it.
+/// After a head that another server may read in another way, nothing more is read from its connection (RFC 9112 §6.3): what looks like
+/// the next request may be the body of this one.
+fn last(mut answer: Answer, version: Version) -> Answer {
+    if version < Version::HTTP_2 && answer.status() != StatusCode::NOT_FOUND {
+        let close = HeaderValue::from_static("close");
+        answer.headers_mut().insert(CONNECTION, close);
+    }
+    answer
+}
+
+/// Waits for a slot. Meanwhile this much of the body is read.
 async fn admit(
     entrypoint: &Entrypoint,
     mut request: Request<RequestBody>,
-    route: &Route,
+    ahead: u64,
+    limit: u64,
 ) -> Result<(Slot, Request<RequestBody>), Failure> {
-    let is_asked_for = request.headers().contains_key(EXPECT);
-    let most = if is_asked_for {
-        0
-    } else {
-        route.limits.buffer_bytes
-    };
     let slot = tokio::select! {
         // First, so that nothing is read ahead if a slot is free.
         biased;
         slot = entrypoint.admit() => slot.map_err(Failure::Refused)?,
-        fault = request.body_mut().read_ahead(most) => {
-            return Err(Failure::of_body(fault, route.limits.request_bytes));
-        }
+        fault = request.body_mut().read_ahead(entrypoint, ahead) => return Err(Failure::of_body(fault, limit)),
     };
     Ok((slot, request))
 }
@@ -204,7 +241,7 @@ async fn admit(
 /// Makes an instance's answer one for the client.
 fn pass_on(
     answered: Answered,
-    asks: Asks,
+    client: Option<OnUpgrade>,
     entrypoint: &Entrypoint,
     arrived: Instant,
     id: &HeaderValue,
@@ -235,12 +272,12 @@ fn pass_on(
         let body = AnswerBody::new(held, clocks, meter.response_bytes());
         return Ok(Response::from_parts(head, Either::Right(body)));
     };
-    let (Some((_, client)), Some(protocol)) = (asks.switch, protocol) else {
+    let (Some(client), Some(protocol)) = (client, protocol) else {
         return Err(Failure::InstanceFailed(
             "it switched protocols without being asked".to_owned(),
         ));
     };
-    asks::agree(&mut head.headers, protocol);
+    head::agree(&mut head.headers, protocol);
     let tunnel = Tunnel {
         client,
         instance,

@@ -1,20 +1,36 @@
-//! Which entrypoint answers a host and a path: an immutable snapshot, replaced whole when a Function changes.
+//! Which entrypoint answers a host and a path: an immutable snapshot, replaced when a Function changes. The next one shares with it
+//! what did not change, so that a change costs the same however many Functions there are.
 
 use std::{collections::HashMap, sync::Arc};
 
 use crds::{
     entrypoint::{Limits, Timeouts},
-    function::{OnDisconnect, PathMatch},
+    function::{OnDisconnect, PathMatch, Visibility},
 };
 
-use crate::entrypoint::Entrypoint;
+use rpds::HashTrieMapSync;
+
+use crate::{entrypoint::Entrypoint, proxy::head::path, server::Door};
+
+/// No path of an entrypoint is longer (the Function's own limit). Looking at longer prefixes would let a client with 64 KiB of slashes buy
+/// seconds of ours.
+const PATH_BYTES: usize = 255;
 
 /// The snapshot.
 #[derive(Debug, Default)]
 pub struct Routes {
-    hosts: HashMap<String, Arc<Host>>,
+    hosts: HashTrieMapSync<String, Arc<Host>>,
     /// The host that answers for every other one, if one does.
     fallback: Option<String>,
+}
+
+/// Why nothing answers a host and a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unrouted {
+    /// No function has the host, or none of its entrypoints the path.
+    Nowhere,
+    /// Two servers may read the path as those of two entrypoints.
+    Ambiguous,
 }
 
 /// The paths of one function.
@@ -22,6 +38,8 @@ pub struct Routes {
 pub struct Host {
     /// Name of the Function.
     pub function: String,
+    /// Who may call it.
+    pub visibility: Visibility,
     /// By path.
     pub paths: HashMap<String, Arc<Route>>,
 }
@@ -48,10 +66,9 @@ pub struct Route {
 impl Routes {
     /// A copy with the paths of one host replaced; `None` removes them.
     pub fn with(&self, host: &str, paths: Option<Host>) -> Self {
-        let mut hosts = self.hosts.clone();
-        match paths {
-            Some(paths) => hosts.insert(host.to_owned(), Arc::new(paths)),
-            None => hosts.remove(host),
+        let hosts = match paths {
+            Some(paths) => self.hosts.insert(host.to_owned(), Arc::new(paths)),
+            None => self.hosts.remove(host),
         };
         let fallback = self.fallback.clone();
         Self { hosts, fallback }
@@ -69,16 +86,58 @@ impl Routes {
         let fallback = || self.hosts.get(self.fallback.as_deref()?);
         self.hosts.get(host).or_else(fallback)
     }
+
+    /// What answers a path of a host.
+    ///
+    /// # Errors
+    /// Why nothing does.
+    pub fn find(&self, host: &str, path: &str) -> Result<(&Arc<Host>, &Arc<Route>), Unrouted> {
+        let host = self.host(host).ok_or(Unrouted::Nowhere)?;
+        Ok((host, host.route(path)?))
+    }
 }
 
 impl Host {
-    /// The route of a path: the longest one that matches by whole segments.
-    pub fn route(&self, path: &str) -> Option<&Arc<Route>> {
+    /// Whether requests that come in at this door are answered.
+    pub fn answers_at(&self, door: Door) -> bool {
+        match (self.visibility, door) {
+            (Visibility::Public, _) | (Visibility::Cluster, Door::Internal) => true,
+            (Visibility::Cluster, Door::Public) => false,
+        }
+    }
+
+    /// The route of a path: the longest one that matches by whole segments, byte for byte. It is the same for every server that reads the path
+    /// in its own way, with escapes decoded, empty segments merged or parameters left out.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn route(&self, path: &str) -> Result<&Arc<Route>, Unrouted> {
+        let route = self.longest(path).ok_or(Unrouted::Nowhere)?;
+        if path::is_plain(path) || !self.has_another(route, path) {
+            Ok(route)
+        } else {
+            Err(Unrouted::Ambiguous)
+        }
+    }
+
+    /// The longest route that matches, whatever else the path may be read as.
+    pub(crate) fn longest(&self, path: &str) -> Option<&Arc<Route>> {
         let exact = self.paths.get(path);
         exact.or_else(|| {
             prefixes(path)
                 .filter_map(|prefix| self.paths.get(prefix))
                 .find(|route| route.covers(path))
+        })
+    }
+
+    /// Whether a reading of the path below this route leads to a route below it. A route's own path is read as it is written, so none leads
+    /// elsewhere.
+    fn has_another(&self, route: &Route, path: &str) -> bool {
+        let reading = path::reading(below(&route.path, path).unwrap_or_default());
+        let routes = self.paths.values();
+        let mut others = routes.filter(|other| other.path != route.path);
+        others.any(|other| {
+            below(&route.path, &other.path).is_some_and(|rest| other.is_read_in(rest, &reading))
         })
     }
 }
@@ -87,11 +146,27 @@ impl Route {
     fn covers(&self, path: &str) -> bool {
         self.path_match == PathMatch::Prefix || self.path == path
     }
+
+    /// Whether this route, whose path ends with `rest`, may answer this reading.
+    fn is_read_in(&self, rest: &str, text: &[u8]) -> bool {
+        let mut read = path::segments(text);
+        path::segments(rest.as_bytes()).all(|segment| read.next() == Some(segment))
+            && (self.path_match == PathMatch::Prefix || read.next().is_none())
+    }
+}
+
+/// What of a path is below another one.
+fn below<'a>(above: &str, path: &'a str) -> Option<&'a str> {
+    let rest = path.strip_prefix(above.trim_end_matches('/'))?;
+    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
 }
 
 /// The paths above `path`, longest first: `/a/b/c` → `/a/b`, `/a`, `/`.
 fn prefixes(path: &str) -> impl Iterator<Item = &str> {
-    let ends = path.rmatch_indices('/').map(|(at, _)| &path[..at.max(1)]);
+    let end = path.floor_char_boundary(PATH_BYTES + 1);
+    let ends = path[..end]
+        .rmatch_indices('/')
+        .map(|(at, _)| &path[..at.max(1)]);
     ends.filter(move |prefix| *prefix != path)
 }
 
@@ -137,7 +212,7 @@ mod tests {
             ("/api/orders", PathMatch::Prefix),
             ("/api/orders/export", PathMatch::Exact),
         ]);
-        let route = |path| host.route(path).map(|route| route.entrypoint.as_str());
+        let route = |path| host.route(path).ok().map(|route| route.entrypoint.as_str());
         assert_eq!(route("/"), Some("/"));
         assert_eq!(route("/about"), None);
         assert_eq!(route("/api"), Some("/api"));
@@ -163,10 +238,69 @@ mod tests {
     }
 
     #[test]
+    fn who_reads_a_snapshot_sees_no_change_of_it() {
+        let before = Routes::default().with("a.test", Some(host(&[("/", PathMatch::Prefix)])));
+        let after = before
+            .with("a.test", None)
+            .with("b.test", Some(host(&[("/", PathMatch::Prefix)])));
+        let known = |routes: &Routes| ["a.test", "b.test"].map(|host| routes.host(host).is_some());
+        assert_eq!(known(&before), [true, false]);
+        assert_eq!(known(&after), [false, true]);
+    }
+
+    #[test]
     fn a_prefix_at_the_root_takes_everything() {
         let host = host(&[("/", PathMatch::Prefix)]);
         for path in ["/", "/a", "/a/b/", "//"] {
-            assert!(host.route(path).is_some(), "{path}");
+            assert!(host.route(path).is_ok(), "{path}");
         }
+    }
+
+    #[test]
+    fn a_path_that_servers_read_as_two_entrypoints_is_nobodys() {
+        let host = host(&[
+            ("/", PathMatch::Prefix),
+            ("/api", PathMatch::Prefix),
+            ("/api/orders", PathMatch::Prefix),
+            ("/exact", PathMatch::Exact),
+        ]);
+        for path in [
+            "//api",
+            "/%61pi",
+            "/api%2Forders",
+            "/api/%6Frders",
+            "/api//orders/7",
+            "/api;v=1",
+            "/api;v=1/orders",
+            "/api/orders%3bx",
+            "/api%5corders",
+            "/;/api",
+            "/exact;x",
+            "/exact/%2f",
+            "/%65xact/",
+        ] {
+            assert_eq!(host.route(path).unwrap_err(), Unrouted::Ambiguous, "{path}");
+        }
+        for (path, entrypoint) in [
+            ("/api/a%2Fb", "/api"),
+            ("/a%2Fapi", "/"),
+            ("/api/orders/;v=1", "/api/orders"),
+            ("/api/orders//%41", "/api/orders"),
+            ("/%61pis", "/"),
+            ("/exact%2fx", "/"),
+            ("/J%C3%B6rg//", "/"),
+        ] {
+            let route = host.route(path).map(|route| route.entrypoint.as_str());
+            assert_eq!(route, Ok(entrypoint), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_of_slashes_is_soon_looked_at() {
+        let path = "/".repeat(60_000);
+        assert!(prefixes(&path).count() <= PATH_BYTES + 1);
+        let longest = format!("/{}", "a".repeat(PATH_BYTES - 1));
+        let host = host(&[(&longest, PathMatch::Prefix)]);
+        assert!(host.route(&format!("{longest}/b")).is_ok());
     }
 }

@@ -29,7 +29,7 @@ use crate::{
     entrypoints::Entrypoints,
     metrics::Metrics,
     proxy::Proxy,
-    server::{self, Health},
+    server::{self, Door, Health, Server, descriptors},
     settings::Settings,
 };
 
@@ -43,12 +43,12 @@ const LOOK: std::time::Duration = std::time::Duration::from_millis(50);
 /// # Errors
 /// What made the start fail, or that the ownership was lost.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    descriptors::raise();
     let client = Client::try_default()
         .await
         .context("connect to the Kubernetes API server")?;
-    let listener = TcpListener::bind(settings.listen)
-        .await
-        .context("bind --listen")?;
+    let listener = server::listen(settings.listen).context("bind --listen")?;
+    let internal = server::listen(settings.internal_listen).context("bind --internal-listen")?;
     let admin = TcpListener::bind(settings.admin_listen)
         .await
         .context("bind --admin-listen")?;
@@ -57,11 +57,17 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 
     let metrics = Arc::new(Metrics::default());
     let (orders, ordered) = mpsc::unbounded_channel();
-    let entrypoints = Arc::new(Entrypoints::new(metrics.clone(), orders, settings.caps()));
+    let entrypoints = Arc::new(Entrypoints::new(
+        metrics.clone(),
+        orders,
+        settings.caps(),
+        settings.held(),
+    ));
     let proxy = Arc::new(Proxy {
         routes: Default::default(),
         metrics: metrics.clone(),
         body_rate: settings.body_rate(),
+        trusted: settings.trusted_proxies.clone(),
     });
     let health = Arc::new(Health::default());
     let (tasks, stop, leave) = (
@@ -99,7 +105,12 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         entrypoints.clone(),
         health.clone(),
     ));
-    let serving = tokio::spawn(server::serve(listener, proxy, health.clone(), stop.clone()));
+    let server = Server::new(proxy, health.clone(), settings.edge);
+    let public = server.clone().serve(listener, Door::Public, stop.clone());
+    let internal = server.serve(internal, Door::Internal, stop.clone());
+    let serving = tokio::spawn(async move {
+        tokio::join!(public, internal);
+    });
     let owner = Owner::new(
         client.clone(),
         &settings.namespace,

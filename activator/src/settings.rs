@@ -2,9 +2,16 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use bytesize::ByteSize;
+use clap::{
+    ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, ValueEnum, value_parser,
+};
 
-use crate::{budget::Caps, proxy::Rate};
+use crate::{
+    budget::Caps,
+    held,
+    proxy::{Rate, TrustedProxies},
+};
 
 /// The subcommand of local mode.
 const LOCAL: &str = "local";
@@ -13,7 +20,7 @@ const LOCAL: &str = "local";
 #[derive(Clone, Debug)]
 pub enum Mode {
     /// The data plane of a Kubernetes cluster.
-    Cluster(Settings),
+    Cluster(Box<Settings>),
     /// All there is, on this machine.
     Local(LocalSettings),
 }
@@ -39,7 +46,7 @@ impl Mode {
     fn read(matches: &ArgMatches) -> Result<Self, clap::Error> {
         match matches.subcommand_matches(LOCAL) {
             Some(matches) => LocalSettings::from_arg_matches(matches).map(Self::Local),
-            None => Settings::from_arg_matches(matches).map(Self::Cluster),
+            None => Settings::from_arg_matches(matches).map(|all| Self::Cluster(Box::new(all))),
         }
     }
 }
@@ -68,6 +75,9 @@ pub struct Settings {
     /// Where requests come in: HTTP/1.1, and HTTP/2 without TLS.
     #[arg(long, env = "THAW_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
+    /// Where requests of callers inside the cluster come in; only here Functions with visibility Cluster answer.
+    #[arg(long, env = "THAW_INTERNAL_LISTEN", default_value = "0.0.0.0:8081")]
+    pub internal_listen: SocketAddr,
     /// Where /livez, /readyz and /metrics answer.
     #[arg(long, env = "THAW_ADMIN_LISTEN", default_value = "0.0.0.0:9090")]
     pub admin_listen: SocketAddr,
@@ -98,6 +108,19 @@ pub struct Settings {
     /// The most boots in flight on nodes with the same pod.nodeSelector; 0: no bound.
     #[arg(long, env = "THAW_MAX_BOOTS", default_value_t = 0)]
     pub max_boots: u32,
+    /// The most requests that wait for a slot, of all Functions. A namespace may hold no more of them than it leaves free.
+    #[arg(long, env = "THAW_MAX_HELD_REQUESTS", default_value_t = held::Limits::default().requests, value_parser = value_parser!(u64).range(2..))]
+    pub max_held_requests: u64,
+    /// The most bytes of their bodies that are read before there is a slot, such as 256Mi; shared in the same way.
+    #[arg(long, env = "THAW_MAX_HELD_BYTES", default_value_t = ByteSize(held::Limits::default().bytes))]
+    pub max_held_bytes: ByteSize,
+    /// What clients may do.
+    #[command(flatten)]
+    pub edge: Edge,
+    /// Networks of the proxies before the activator, with commas between them. What they say about the client (Forwarded, X-Forwarded-*,
+    /// X-Real-IP) is kept; what anybody else says is not.
+    #[arg(long, env = "THAW_TRUSTED_PROXIES", default_value = TrustedProxies::PRIVATE)]
+    pub trusted_proxies: TrustedProxies,
     /// The activator's own namespace.
     #[arg(long, env = "POD_NAMESPACE", default_value = "thaw-system")]
     pub namespace: String,
@@ -122,6 +145,56 @@ impl Settings {
             cluster: cap(self.max_instances),
             namespace: cap(self.max_instances_per_namespace),
             boots: cap(self.max_boots),
+        }
+    }
+
+    /// What requests that wait may hold.
+    pub fn held(&self) -> held::Limits {
+        held::Limits {
+            requests: self.max_held_requests,
+            bytes: self.max_held_bytes.as_u64(),
+        }
+    }
+}
+
+/// What clients may do to the doors.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Edge {
+    /// The head of a request may take this long, and so may the first byte on a new connection.
+    #[arg(long, env = "THAW_HEADER_TIMEOUT", default_value_t = Self::default().header_timeout)]
+    pub header_timeout: humantime::Duration,
+    /// A connection without requests is kept this long: longer than ingress controllers keep theirs (nginx 60 s, Traefik 90 s), since
+    /// a request that crosses our close on the wire is lost.
+    #[arg(long, env = "THAW_KEEP_ALIVE", default_value_t = Self::default().keep_alive)]
+    pub keep_alive: humantime::Duration,
+    /// A client that takes nothing of its answer for this long is cut.
+    #[arg(long, env = "THAW_WRITE_TIMEOUT", default_value_t = Self::default().write_timeout)]
+    pub write_timeout: humantime::Duration,
+    /// The most bytes of a request's head.
+    #[arg(long, env = "THAW_MAX_HEADER_BYTES", default_value_t = Self::default().max_header_bytes)]
+    pub max_header_bytes: usize,
+    /// The most connections of clients; where open files are limited, less than half of that limit.
+    #[arg(long, env = "THAW_MAX_CONNECTIONS", default_value_t = Self::default().max_connections)]
+    pub max_connections: usize,
+    /// The most requests at once on an HTTP/2 connection.
+    #[arg(long, env = "THAW_MAX_STREAMS", default_value_t = Self::default().max_streams)]
+    pub max_streams: u32,
+    /// The most HTTP/2 frames a second on a connection that are neither requests nor bodies, besides those that answers lead to.
+    #[arg(long, env = "THAW_MAX_CONTROL_FRAMES", default_value_t = Self::default().max_control_frames)]
+    pub max_control_frames: u32,
+}
+
+impl Default for Edge {
+    fn default() -> Self {
+        let seconds = |seconds| Duration::from_secs(seconds).into();
+        Self {
+            header_timeout: seconds(10),
+            keep_alive: seconds(180),
+            write_timeout: seconds(60),
+            max_header_bytes: 64 * 1024,
+            max_connections: 10_000,
+            max_streams: 250,
+            max_control_frames: 1000,
         }
     }
 }
@@ -159,6 +232,31 @@ mod tests {
     fn the_cluster_mode_is_told_as_ever() {
         let cluster = mode("thaw-activator --domain example.com --identity a");
         assert!(matches!(cluster, Ok(Mode::Cluster(settings)) if settings.domain == "example.com"));
+        let nobody = mode("thaw-activator --domain example.com --identity a --trusted-proxies=");
+        assert!(
+            matches!(nobody, Ok(Mode::Cluster(settings)) if settings.trusted_proxies == TrustedProxies::default())
+        );
         assert!(mode("thaw-activator --domain example.com --port 1 --identity a").is_err());
+    }
+
+    #[test]
+    fn what_may_be_held_is_told_in_requests_and_as_a_quantity_of_bytes() {
+        let told = |words: &str| match mode(&format!(
+            "thaw-activator --domain a.b --identity a {words}"
+        )) {
+            Ok(Mode::Cluster(settings)) => Some(settings.held()),
+            _ => None,
+        };
+        assert_eq!(told(""), Some(held::Limits::default()));
+        let held = held::Limits {
+            requests: 2,
+            bytes: 1 << 30,
+        };
+        assert_eq!(
+            told("--max-held-requests 2 --max-held-bytes 1Gi"),
+            Some(held)
+        );
+        // One would be none: a namespace leaves as much free as it holds.
+        assert_eq!(told("--max-held-requests 1"), None);
     }
 }

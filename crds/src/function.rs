@@ -61,6 +61,10 @@ pub struct FunctionSpec {
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
 
+    /// `Public` (the default), or `Cluster`: only callers inside the cluster get an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visibility: Option<Visibility>,
+
     /// Values for every entrypoint. An entrypoint's own value wins; maps, and `env` by name, are merged.
     #[serde(default, skip_serializing_if = "EntrypointFields::is_empty")]
     pub defaults: EntrypointFields,
@@ -76,6 +80,16 @@ pub struct FunctionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub revision_history_limit: Option<i32>,
+}
+
+/// Who may call a function.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Visibility {
+    /// Everybody whom the ingress controller lets in.
+    #[default]
+    Public,
+    /// Callers inside the cluster.
+    Cluster,
 }
 
 /// One path of a function and what answers it.

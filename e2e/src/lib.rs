@@ -12,7 +12,11 @@
 //!
 //! and, without a cluster:
 //! - [`simulation`]: the engine beside Knative's autoscaler, on the same arrivals
+//!
+//! and, with and without:
+//! - [`bench`]: what Thaw costs beside the floor and beside other proxies
 
+pub mod bench;
 pub mod chronicle;
 pub mod ingress;
 pub mod load;

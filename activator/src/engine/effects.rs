@@ -11,6 +11,8 @@ use super::{InstanceId, Marking, WaiterId};
 pub enum Refusal {
     /// `limits.queue` invocations wait already.
     QueueFull,
+    /// The caller may hold no more that wait, whatever this queue has room for.
+    HeldFull,
     /// `timeouts.queue` passed.
     QueueTimeout,
     /// The boot cannot succeed.

@@ -25,6 +25,7 @@ use tokio::{
 use super::*;
 use crate::{
     budget::Caps,
+    held::Limits,
     metrics::{Meter, Metrics},
 };
 
@@ -133,7 +134,8 @@ fn entrypoint(max: u32, orders: Orders, budget: &SharedBudget) -> Arc<Entrypoint
         pool: 0,
     };
     let meter = Meter::new(&Arc::new(Metrics::default()), &key, 1);
-    Entrypoint::new(key, settings, orders, budget.clone(), meter)
+    let held = Held::new(Limits::default());
+    Entrypoint::new(key, settings, orders, budget.clone(), held, meter)
 }
 
 /// Requests inside each instance, and which are frozen.

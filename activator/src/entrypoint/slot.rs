@@ -7,6 +7,7 @@ use tokio::{sync::oneshot, time::Instant};
 use super::Entrypoint;
 use crate::{
     engine::{Ending, InstanceId, Refusal, WaiterId},
+    held::Permit,
     instance::Instance,
 };
 
@@ -29,6 +30,8 @@ pub(super) struct Waiting<'a> {
     pub(super) entrypoint: &'a Entrypoint,
     pub(super) waiter: WaiterId,
     pub(super) outcome: oneshot::Receiver<Result<Slot, Refusal>>,
+    /// Counts it among what all entrypoints hold.
+    pub(super) _permit: Option<Permit>,
 }
 
 impl Drop for Waiting<'_> {

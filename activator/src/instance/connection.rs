@@ -18,8 +18,12 @@ use tokio::{net::TcpStream, time::Instant};
 
 use crate::proxy::upload::RequestBody;
 
-/// One attempt to connect. A pod address that nobody answers yet drops the first packet silently.
-const CONNECT: Duration = Duration::from_secs(1);
+/// One attempt to connect to an instance that boots. A pod address that nobody answers yet drops the first packet silently.
+pub(super) const BOOTING: Duration = Duration::from_secs(1);
+/// One attempt to connect to an instance that has accepted before. Where many connect at once its backlog runs over and the kernel drops
+/// first packets; it sends them again after 1 s and after 3 s (RFC 6298 §2). Within a shorter time an instance that is only busy would
+/// be taken for one that is gone.
+pub(super) const SERVING: Duration = Duration::from_secs(4);
 
 /// Where an instance listens, and what it speaks there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,9 +55,9 @@ enum Sender {
 }
 
 impl Connection {
-    pub(super) async fn open(address: Address) -> io::Result<Self> {
+    pub(super) async fn open(address: Address, longest: Duration) -> io::Result<Self> {
         let connecting = TcpStream::connect(address.socket);
-        let stream = tokio::time::timeout(CONNECT, connecting).await??;
+        let stream = tokio::time::timeout(longest, connecting).await??;
         stream.set_nodelay(true)?;
         let io = TokioIo::new(stream);
         // Each ends when its sender is dropped or the instance closes it; what went wrong reaches the request itself.

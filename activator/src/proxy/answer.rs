@@ -1,16 +1,29 @@
 //! Thaw's own answers: the one place where a failure becomes a status, a code and a sentence.
 
-use super::{form::Form, head, upload::RequestFault};
-use crate::engine::Refusal;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Bytes;
+
+use super::{form::Form, head, upload::RequestFault};
+use crate::{engine::Refusal, routes::Unrouted};
+
+/// An overload's clients come back over this many seconds.
+const SPREAD: u64 = 4;
 
 /// Why a request has no answer of a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     NoRoute,
     BadRequest(&'static str),
+    HeadersTooLarge,
+    /// The client was too slow.
+    RequestTimeout(&'static str),
+    TooManyConnections,
+    /// `Expect` has something that cannot be met.
+    ExpectationFailed,
+    LoopDetected,
     RequestTooLarge {
         limit: u64,
     },
@@ -19,7 +32,6 @@ pub(crate) enum Failure {
     NoRevision(String),
     /// The operator has not made a revision of the entrypoint yet.
     NotYet,
-    RequestTimeout,
     FirstByteTimeout,
     IdleTimeout,
     DurationExceeded,
@@ -35,6 +47,17 @@ pub(super) struct Problem {
     pub(super) detail: String,
 }
 
+impl From<Unrouted> for Failure {
+    fn from(unrouted: Unrouted) -> Self {
+        match unrouted {
+            Unrouted::Nowhere => Self::NoRoute,
+            Unrouted::Ambiguous => Self::BadRequest(
+                "some servers read the path as another entrypoint's; send it without needless escapes, empty segments and parameters",
+            ),
+        }
+    }
+}
+
 /// Where the request was going, as far as it is known.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Place<'a> {
@@ -47,7 +70,9 @@ impl Failure {
     pub(super) fn of_body(fault: RequestFault, limit: u64) -> Self {
         match fault {
             RequestFault::TooLarge => Self::RequestTooLarge { limit },
-            RequestFault::TooSlow => Self::RequestTimeout,
+            RequestFault::TooSlow => {
+                Self::RequestTimeout("the client sends its body too slowly; send it faster")
+            }
             RequestFault::BrokenOff => Self::BadRequest("the request body broke off"),
         }
     }
@@ -71,6 +96,37 @@ impl Failure {
                 "The request is malformed",
                 (*problem).to_owned(),
             ),
+            Self::HeadersTooLarge => (
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "HeadersTooLarge",
+                "The head of the request is too large",
+                "too many header fields, or too many bytes in them and in the URL".to_owned(),
+            ),
+            Self::RequestTimeout(problem) => (
+                S::REQUEST_TIMEOUT,
+                "RequestTimeout",
+                "The request came too slowly",
+                (*problem).to_owned(),
+            ),
+            Self::TooManyConnections => (
+                S::SERVICE_UNAVAILABLE,
+                "Unavailable",
+                "Too many connections are open",
+                "every connection of the activator is busy; try again".to_owned(),
+            ),
+            Self::ExpectationFailed => (
+                S::EXPECTATION_FAILED,
+                "ExpectationFailed",
+                "The expectation cannot be met",
+                "Expect may be 100-continue; send the request without it".to_owned(),
+            ),
+            Self::LoopDetected => (
+                S::LOOP_DETECTED,
+                "LoopDetected",
+                "The request comes back again and again",
+                "it has passed the activator 16 times (CDN-Loop); a function calls itself"
+                    .to_owned(),
+            ),
             Self::RequestTooLarge { limit } => (
                 S::PAYLOAD_TOO_LARGE,
                 "RequestTooLarge",
@@ -82,6 +138,13 @@ impl Failure {
                 "QueueFull",
                 "Too many invocations are waiting",
                 "limits.queue of the entrypoint is reached".to_owned(),
+            ),
+            Self::Refused(Refusal::HeldFull) => (
+                S::SERVICE_UNAVAILABLE,
+                "QueueFull",
+                "Too many invocations are waiting",
+                "the activator holds no more requests of this namespace while so many wait; whoever runs it can raise activator.limits.heldRequests (--max-held-requests)"
+                    .to_owned(),
             ),
             Self::Refused(Refusal::QueueTimeout) => (
                 S::SERVICE_UNAVAILABLE,
@@ -125,12 +188,6 @@ impl Failure {
                 "Unavailable",
                 "No activator owns the entrypoint",
                 "the activator is handing over; try again".to_owned(),
-            ),
-            Self::RequestTimeout => (
-                S::REQUEST_TIMEOUT,
-                "RequestTimeout",
-                "The request came too slowly",
-                "the client sends its body too slowly; send it faster".to_owned(),
             ),
             Self::IdleTimeout => (
                 S::GATEWAY_TIMEOUT,
@@ -184,10 +241,30 @@ impl Failure {
         headers.insert(head::ERROR, HeaderValue::from_static(code));
         headers.insert(head::REQUEST_ID, id.clone());
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            headers.insert(header::RETRY_AFTER, self.retry_after(id).into());
         }
         answer
     }
+
+    /// In how many seconds to come back. Those who were refused together must not come back together.
+    fn retry_after(&self, id: &HeaderValue) -> u64 {
+        match self {
+            Self::Refused(Refusal::QueueFull | Refusal::HeldFull | Refusal::QueueTimeout) => {
+                let mut hasher = DefaultHasher::new();
+                id.hash(&mut hasher);
+                1 + hasher.finish() % SPREAD
+            }
+            _ => 1,
+        }
+    }
+}
+
+/// The answer to `OPTIONS *`: there is a server (RFC 9110 §9.3.7). What a function allows is its own to say.
+pub(crate) fn alive(id: &HeaderValue) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    answer.headers_mut().insert(head::REQUEST_ID, id.clone());
+    answer
 }
 
 #[cfg(test)]
@@ -221,13 +298,18 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_told_when_to_come_back_from_an_overload() {
-        let answer = Failure::Refused(Refusal::QueueFull).answer(
-            Place::default(),
-            &HeaderValue::from_static("r1"),
-            Form::Problem,
-        );
-        assert_eq!(answer.status(), 503);
-        assert_eq!(answer.headers()["retry-after"], "1");
+    fn clients_are_told_to_come_back_from_an_overload_one_after_the_other() {
+        for refusal in [Refusal::QueueFull, Refusal::HeldFull, Refusal::QueueTimeout] {
+            let mut told = [0; SPREAD as usize];
+            for number in 0..1_000 {
+                let id = HeaderValue::from(number);
+                let answer =
+                    Failure::Refused(refusal.clone()).answer(Place::default(), &id, Form::Problem);
+                assert_eq!(answer.status(), 503);
+                let wait = answer.headers()["retry-after"].to_str().unwrap();
+                told[wait.parse::<usize>().unwrap() - 1] += 1;
+            }
+            assert!(told.iter().all(|clients| *clients > 200), "{told:?}");
+        }
     }
 }

@@ -1,18 +1,30 @@
 //! Heads of requests and answers: what is refused, what is stripped, what is added.
 //!
 //! hyper lets through much that RFC 9110 and RFC 9112 do not; what would let a client and a function disagree about where a request
-//! ends is refused here.
+//! ends is refused here. The host and the path alone say which function answers.
 
-use std::net::IpAddr;
+mod forwarded;
+mod framing;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
+mod hops;
+mod host;
+mod loops;
+pub(crate) mod path;
+
+use std::borrow::Cow;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Uri, Version,
-    header::{
-        CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, TE, TRAILER, TRANSFER_ENCODING,
-        UPGRADE,
-    },
+    header::{COOKIE, HOST, TRAILER},
     request::Parts,
+    uri::PathAndQuery,
 };
+
+use super::answer::Failure;
+pub(crate) use forwarded::Peer;
+pub use forwarded::TrustedProxies;
+pub(crate) use hops::{Asked, agree, strip as strip_hop_by_hop};
 
 /// Kept if the client sent it, else made.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -24,127 +36,70 @@ pub(crate) const ERROR: HeaderName = HeaderName::from_static("thaw-error");
 pub(crate) const BOOT: HeaderName = HeaderName::from_static("thaw-boot");
 /// W3C Server Timing.
 pub(crate) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
-
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-
-/// Connection-level fields (RFC 9110 §7.6.1) besides those that `Connection` names.
-const HOP_BY_HOP: [HeaderName; 8] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("proxy-authenticate"),
-    HeaderName::from_static("proxy-authorization"),
-    TE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
+/// W3C Trace Context; passed on.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Longest request id that is kept.
 const REQUEST_ID_BYTES: usize = 128;
 
+/// Fields besides ours and the forwarded ones that must not come in under a name with `_`: they say where a request ends or what it is.
+const EXACT: [&str; 7] = [
+    "x-request-id",
+    "cdn-loop",
+    "content-length",
+    "content-type",
+    "content-encoding",
+    "transfer-encoding",
+    "proxy-connection",
+];
+
 /// What a request asks for, once it is known to be well formed.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Target {
+pub(crate) struct Target<'a> {
     /// In lower case, without port and trailing dot.
-    pub(crate) host: String,
+    pub(crate) host: Cow<'a, str>,
     /// `content-length`, if there is one.
     pub(crate) length: Option<u64>,
+    /// `OPTIONS *`: it is about the server and not about a function (RFC 9110 §9.3.7).
+    pub(crate) is_server: bool,
 }
 
 /// Checks a head.
 ///
 /// # Errors
 /// What is wrong, for the client.
-pub(crate) fn check(parts: &Parts) -> Result<Target, &'static str> {
+pub(crate) fn check(parts: &Parts) -> Result<Target<'_>, Failure> {
+    let bad = Failure::BadRequest;
     if parts.method == Method::CONNECT || parts.method == Method::TRACE {
-        return Err("the methods CONNECT and TRACE are not served");
+        return Err(bad("the methods CONNECT and TRACE are not served"));
     }
-    let path = parts.uri.path();
-    if !path.starts_with('/') {
-        return Err("the request target is not a path");
-    }
-    if path.split('/').any(is_dot_segment) {
-        return Err("the path has a . or .. segment; send the path itself");
-    }
-    let host = host(parts)?;
-    let length = length(parts)?;
-    Ok(Target { host, length })
-}
-
-fn is_dot_segment(segment: &str) -> bool {
-    segment.len() <= 6 && segment.contains(['.', '%']) && {
-        let plain = segment.to_ascii_lowercase().replace("%2e", ".");
-        plain == "." || plain == ".."
-    }
-}
-
-fn host(parts: &Parts) -> Result<String, &'static str> {
-    let mut hosts = parts.headers.get_all(HOST).iter();
-    let header = hosts.next();
-    if hosts.next().is_some() {
-        return Err("there is more than one Host header");
-    }
-    let header = header
-        .map(|host| host.to_str().map_err(|_| "the Host header is not ASCII"))
-        .transpose()?;
-    let authority = parts.uri.authority().map(|authority| authority.as_str());
-    // RFC 9112 §3.2.2: the authority of an absolute-form target replaces Host; two that differ are two clients' words.
-    let host = match (authority, header) {
-        (Some(authority), Some(header)) if !authority.eq_ignore_ascii_case(header) => {
-            return Err("the Host header and the request target name different hosts");
-        }
-        (Some(host), _) | (None, Some(host)) => host,
-        (None, None) => return Err("there is no Host header"),
-    };
-    let name = match host.strip_prefix('[') {
-        Some(rest) => {
-            rest.split_once(']')
-                .ok_or("the Host header is malformed")?
-                .0
-        }
-        None => host.split_once(':').map_or(host, |(name, _)| name),
-    };
-    let name = name.strip_suffix('.').unwrap_or(name);
-    if name.is_empty() || host.contains(['@', '/', ',', ' ']) {
-        return Err("the Host header is malformed");
-    }
-    Ok(name.to_ascii_lowercase())
-}
-
-/// RFC 9112 §6.1 and §6.3: any doubt about where the body ends could be used to smuggle a second request.
-fn length(parts: &Parts) -> Result<Option<u64>, &'static str> {
-    let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
-    let coding = codings.next();
-    if codings.next().is_some()
-        || coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+    if let Some(scheme) = parts.uri.scheme_str()
+        && !["http", "https"].contains(&scheme)
     {
-        return Err("Transfer-Encoding must be exactly \"chunked\"");
+        return Err(bad("the request target is not one of HTTP"));
     }
-    if coding.is_some()
-        && (parts.version != Version::HTTP_11 || parts.headers.contains_key(CONTENT_LENGTH))
-    {
-        return Err("Transfer-Encoding does not go with Content-Length or with this HTTP version");
+    let is_server = parts.method == Method::OPTIONS && parts.uri.path() == "*";
+    // A query alone is a target in absolute-form only (RFC 9112 §3.2.2, RFC 9113 §8.3.1).
+    let is_query = |target: &PathAndQuery| target.as_str().starts_with('?');
+    if parts.version == Version::HTTP_2 && parts.uri.path_and_query().is_some_and(is_query) {
+        return Err(bad("the request target is not a path"));
     }
-    let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
-    let length = lengths.next();
-    if lengths.next().is_some() {
-        return Err("there is more than one Content-Length");
+    if !is_server {
+        path::check(parts.uri.path()).map_err(bad)?;
     }
-    let number = length.map(|length| {
-        length
-            .to_str()
-            .ok()
-            .filter(|l| l.bytes().all(|b| b.is_ascii_digit()))
-    });
-    match number {
-        None => Ok(None),
-        Some(number) => number
-            .and_then(|n| n.parse().ok())
-            .map(Some)
-            .ok_or("Content-Length is not a number"),
+    let host = host::of(parts).map_err(bad)?;
+    let length = framing::length(parts).map_err(bad)?;
+    framing::edges(parts).map_err(bad)?;
+    framing::once(&parts.headers).map_err(bad)?;
+    framing::expectation(&parts.headers)?;
+    if loops::is_loop(&parts.headers) {
+        return Err(Failure::LoopDetected);
     }
+    Ok(Target {
+        host,
+        length,
+        is_server,
+    })
 }
 
 /// The request's id: the client's if it can be trusted in a log line, else a new one.
@@ -157,115 +112,122 @@ pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
     });
     sent.cloned().unwrap_or_else(|| {
         let id = uuid::Uuid::new_v4().to_string();
-        HeaderValue::from_str(&id).expect("a UUID is ASCII")
+        HeaderValue::try_from(id).expect("a UUID is ASCII")
     })
 }
 
-/// Makes a client's head one for the function. Fields that only concern this connection go first, so that a client cannot have Thaw's own
-/// stripped by naming them in `Connection`.
-pub(crate) fn prepare(
-    parts: &mut Parts,
-    target: &Target,
-    id: &HeaderValue,
-    prefix: &str,
-    peer: IpAddr,
-) {
-    strip_hop_by_hop(&mut parts.headers);
-    strip_look_alikes(&mut parts.headers);
-    parts.headers.remove(TRAILER);
-    parts.version = Version::HTTP_11;
-    let headers = &mut parts.headers;
-
-    let host = match parts.uri.authority() {
-        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
-        None => headers.get(HOST).cloned(),
-    };
-    let host = host.or_else(|| HeaderValue::from_str(&target.host).ok());
-    if let Some(host) = host {
-        headers.entry(FORWARDED_HOST).or_insert(host.clone());
-        headers.insert(HOST, host);
-    }
-    headers
-        .entry(FORWARDED_PROTO)
-        .or_insert(HeaderValue::from_static("http"));
-    append_list(headers, FORWARDED_FOR, &peer.to_string());
-    let node = if peer.is_ipv6() {
-        format!("\"[{peer}]\"")
-    } else {
-        peer.to_string()
-    };
-    append_list(headers, FORWARDED, &format!("for={node}"));
-    headers.insert(REQUEST_ID, id.clone());
-    headers.remove(ERROR);
-    if let Ok(prefix) = HeaderValue::from_str(prefix) {
-        headers.insert(PATH_PREFIX, prefix);
-    }
-    join_cookies(headers);
-    parts.uri = origin_form(&parts.uri);
+/// What Thaw adds to a request.
+#[derive(Debug)]
+pub(crate) struct Added<'a> {
+    pub(crate) id: &'a HeaderValue,
+    /// Path of the entrypoint.
+    pub(crate) prefix: &'a str,
+    pub(crate) peer: Peer,
+    /// What the instance is asked for over its connection.
+    pub(crate) asked: &'a Asked,
+    /// `content-length`, as [`check`] read it.
+    pub(crate) length: Option<u64>,
 }
 
-/// The target without scheme and authority. `http://host?query` has no path of its own (RFC 9112 §3.2.1).
-fn origin_form(uri: &Uri) -> Uri {
-    let target = uri.path_and_query().map_or("/", |target| target.as_str());
-    let with_path = if target.starts_with('/') {
-        target.to_owned()
-    } else {
-        format!("/{target}")
-    };
-    with_path.parse().unwrap_or_default()
+/// Makes a checked head one for the function. Fields that only concern this connection go first, so that a client cannot have Thaw's own
+/// stripped by naming them in `Connection`.
+pub(crate) fn prepare(parts: &mut Parts, added: &Added<'_>) {
+    let headers = &mut parts.headers;
+    hops::strip(headers);
+    strip_look_alikes(headers);
+    if headers.contains_key(TRAILER) {
+        strip_trailers(headers, added.length);
+    }
+    // CGI takes `Proxy` for its HTTP_PROXY.
+    for name in [ERROR, HeaderName::from_static("proxy")] {
+        headers.remove(name);
+    }
+    if let Some(authority) = parts.uri.authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        headers.insert(HOST, host);
+    }
+    if let Some(host) = headers.get(HOST).cloned() {
+        forwarded::write(headers, &host, added.peer);
+    }
+    loops::mark(headers);
+    headers.insert(REQUEST_ID, added.id.clone());
+    if let Ok(prefix) = HeaderValue::from_str(added.prefix) {
+        headers.insert(PATH_PREFIX, prefix);
+    }
+    framing::rewrite_length(headers, added.length);
+    join_cookies(headers);
+    added.asked.write(headers);
+    parts.version = Version::HTTP_11;
+    parts.uri = origin_form(std::mem::take(&mut parts.uri));
+}
+
+/// The target without scheme and authority. `http://host?query` has no path of its own (RFC 9112 §3.2.1); nor has `http://host#fragment`, of
+/// which `http` leaves a target that says it is `/` and is written as nothing.
+fn origin_form(uri: Uri) -> Uri {
+    let target = uri.into_parts().path_and_query;
+    match target {
+        Some(target) if target.as_str().len() > 1 => match target.as_str().strip_prefix('?') {
+            Some(query) => format!("/?{query}").parse().unwrap_or_default(),
+            None => Uri::from(target),
+        },
+        _ => Uri::default(),
+    }
 }
 
 /// HTTP/2 may split cookies over several fields, HTTP/1.1 may not (RFC 9113 §8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
     if headers.get_all(COOKIE).iter().nth(1).is_some() {
-        let pieces: Vec<&[u8]> = headers
-            .get_all(COOKIE)
-            .iter()
-            .map(HeaderValue::as_bytes)
-            .collect();
-        if let Ok(joined) = HeaderValue::from_bytes(&pieces.join(&b"; "[..])) {
-            headers.insert(COOKIE, joined);
-        }
+        join(headers, &COOKIE, b"; ", None);
     }
 }
 
-/// Fields that CGI and WSGI programs cannot tell from ours, since to them `_` and `-` are one.
+/// Whether a field says what Thaw says, or where a request ends and what it is. To CGI and WSGI programs `_` and `-` are one.
+fn is_taken(name: &str) -> bool {
+    let name = name.trim().to_ascii_lowercase().replace('_', "-");
+    let is_ours = name.starts_with("thaw-") || EXACT.contains(&&*name);
+    is_ours || name == "forwarded" || forwarded::is_believed(&name)
+}
+
+/// What comes after the body may not stand for what was said before it. hyper sends only the trailers that are announced, and only a
+/// chunked body has any (RFC 9112 §7.1.2).
+fn strip_trailers(headers: &mut HeaderMap, length: Option<u64>) {
+    let announced = headers.get_all(TRAILER).iter();
+    let announced = announced.filter_map(|value| value.to_str().ok());
+    let announced = announced.flat_map(|value| value.split(','));
+    let announced: Vec<&str> = announced.filter(|name| !is_taken(name)).collect();
+    let announced = announced.join(",");
+    match HeaderValue::try_from(announced) {
+        Ok(value) if length.is_none() && !value.is_empty() => drop(headers.insert(TRAILER, value)),
+        _ => drop(headers.remove(TRAILER)),
+    }
+}
+
+/// Removes fields that a program might take for others.
 fn strip_look_alikes(headers: &mut HeaderMap) {
-    let ours = |name: &str| {
-        let name = name.replace('_', "-");
-        name.starts_with("x-forwarded-") || name.starts_with("thaw-") || name == "x-request-id"
-    };
     let names = headers
         .keys()
-        .filter(|name| name.as_str().contains('_') && ours(name.as_str()));
+        .filter(|name| name.as_str().contains('_') && is_taken(name.as_str()));
     for name in names.cloned().collect::<Vec<_>>() {
         headers.remove(name);
     }
 }
 
-/// Removes the fields that concern one connection only.
-pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
-        .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
-        headers.remove(name);
+fn append_list(headers: &mut HeaderMap, name: HeaderName, item: String) {
+    if headers.contains_key(&name) {
+        join(headers, &name, b", ", Some(item.as_bytes()));
+    } else if let Ok(item) = HeaderValue::try_from(item) {
+        headers.insert(name, item);
     }
 }
 
-fn append_list(headers: &mut HeaderMap, name: HeaderName, item: &str) {
-    let sent = headers
-        .get_all(&name)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    let list: Vec<&str> = sent.chain([item]).collect();
-    if let Ok(list) = HeaderValue::from_str(&list.join(", ")) {
-        headers.insert(name, list);
+/// Makes one line of several, and of one more.
+fn join(headers: &mut HeaderMap, name: &HeaderName, separator: &[u8], more: Option<&[u8]>) {
+    let sent = headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    let sent = sent.filter(|line| !line.is_empty());
+    let lines: Vec<&[u8]> = sent.chain(more).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&lines.join(separator)) {
+        headers.insert(name, joined);
     }
 }
 

@@ -16,7 +16,11 @@ use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use prometheus_client::metrics::counter::Counter;
 use tokio::{sync::Notify, time::Instant};
 
-use super::patience::{Patience, Rate};
+use super::{
+    invitation::Invitation,
+    patience::{Patience, Rate},
+};
+use crate::{entrypoint::Entrypoint, held::Permit};
 
 /// What both ends of an exchange know about the request's body.
 #[derive(Debug)]
@@ -116,7 +120,11 @@ pub struct RequestBody {
     /// Read while the request waited.
     ahead: VecDeque<Frame<Bytes>>,
     ahead_bytes: u64,
+    /// For as much as may be read ahead, until the instance has taken it.
+    permit: Option<Permit>,
     left: u64,
+    /// The instance has not asked for it yet.
+    invitation: Option<Invitation>,
     patience: Option<Patience>,
     upload: Arc<Upload>,
     bytes: Counter,
@@ -151,7 +159,9 @@ impl RequestBody {
             inner,
             ahead: VecDeque::new(),
             ahead_bytes: 0,
+            permit: None,
             left: limit,
+            invitation: None,
             patience: rate.map(Patience::new),
             upload: upload.clone(),
             bytes,
@@ -159,16 +169,29 @@ impl RequestBody {
         (body, upload)
     }
 
-    /// Reads while nobody takes it, up to about so many bytes. Returns only if the client fails; dropped, it loses nothing.
-    pub(crate) async fn read_ahead(&mut self, most: u64) -> RequestFault {
-        while self.ahead_bytes < most && !self.inner.is_end_stream() {
+    /// Nothing is read before the instance asks for it.
+    pub(super) fn waits_for(&mut self, invitation: Option<Invitation>) {
+        self.invitation = invitation;
+    }
+
+    /// Reads while nobody takes it, up to about so many bytes if the entrypoint may hold them. Returns only if the client fails; dropped, it
+    /// loses nothing.
+    pub(crate) async fn read_ahead(&mut self, entrypoint: &Entrypoint, most: u64) -> RequestFault {
+        let most = self
+            .inner
+            .size_hint()
+            .upper()
+            .map_or(most, |all| most.min(all));
+        if most > 0 && self.permit.is_none() {
+            self.permit = entrypoint.take_bytes(most);
+        }
+        while self.permit.is_some() && self.ahead_bytes < most && !self.inner.is_end_stream() {
             match poll_fn(|cx| self.poll_inner(cx)).await {
                 Some(Ok(frame)) => {
                     self.ahead_bytes += length(&frame);
                     self.ahead.push_back(frame);
                 }
-                Some(Err(_)) => break,
-                None => break,
+                Some(Err(_)) | None => break,
             }
         }
         match self.upload.fault() {
@@ -226,6 +249,13 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+        if let Some(invitation) = &mut self.invitation {
+            ready!(invitation.poll(cx));
+            self.invitation = None;
+        }
+        if self.ahead.is_empty() {
+            self.permit = None;
+        }
         let next = match self.ahead.pop_front() {
             Some(frame) => {
                 self.ahead_bytes -= length(&frame);

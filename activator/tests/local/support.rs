@@ -158,7 +158,7 @@ pub(crate) fn write(dir: &TempDir, file: &str, text: &str) {
 /// An answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    status: u16,
+    pub(crate) status: u16,
     head: String,
     body: String,
 }
@@ -203,15 +203,18 @@ impl Answer {
 }
 
 async fn get(port: u16, host: &str, path: &str) -> Answer {
+    let answer = timeout(LONG, ask(port, host, path)).await;
+    answer.expect("an answer")
+}
+
+/// The answer, however long it takes.
+pub(crate) async fn ask(port: u16, host: &str, path: &str) -> Answer {
     let request =
         format!("GET {path} HTTP/1.1\r\nhost: {host}:{port}\r\nconnection: close\r\n\r\n");
     let mut text = String::new();
-    let exchange = async {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        stream.read_to_string(&mut text).await.unwrap();
-    };
-    timeout(LONG, exchange).await.expect("an answer");
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.read_to_string(&mut text).await.unwrap();
     let (head, body) = text.split_once("\r\n\r\n").expect(&text);
     Answer {
         status: head.split(' ').nth(1).unwrap().parse().unwrap(),

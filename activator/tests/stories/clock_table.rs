@@ -142,21 +142,26 @@ fn manifest(clock: Clock) -> Manifest {
     }
 }
 
-/// Keeps the only instance busy for so long.
+/// Keeps the only instance busy, for so long from now on.
 async fn occupy(thaw: &Thaw, kind: Kind, time: u64) {
     if kind == Switched {
         let mut raw = ask_to_switch(thaw, "/").await;
         raw.head().await;
+        thaw.inside(1).await;
         tokio::spawn(async move {
             sleep(ms(time)).await;
             raw.end().await;
             raw.rest().await;
         });
     } else {
-        let path = format!("/?sleep={time}");
-        drop(thaw.getting(&path));
+        drop(thaw.getting("/?gate=free"));
+        thaw.inside(1).await;
+        let cluster = thaw.cluster.clone();
+        tokio::spawn(async move {
+            sleep(ms(time)).await;
+            cluster.journal.open("free");
+        });
     }
-    thaw.inside(1).await;
 }
 
 async fn answered(thaw: &Thaw, clock: Clock, kind: Kind, time: u64) -> Outcome {

@@ -1,6 +1,6 @@
 //! Requests that two servers could read in two ways, and what is passed on.
 
-use crate::support::{HOST, Manifest, Raw, Thaw, client};
+use crate::support::{HOST, Manifest, Program, Raw, Thaw, client};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_could_be_read_in_two_ways_is_refused_and_boots_nothing() {
@@ -87,18 +87,17 @@ async fn a_client_cannot_have_our_headers_stripped_or_forge_them() {
     );
     headers.insert("x-forwarded-for", "192.0.2.1".parse().unwrap());
     headers.insert("x-hop", "1".parse().unwrap());
-    headers.insert("te", "trailers".parse().unwrap());
+    headers.insert("te", "gzip".parse().unwrap());
     headers.insert("thaw-path-prefix", "/forged".parse().unwrap());
     let answer = thaw.client().await.ask(request).await;
     let seen = answer.text();
     for line in [
         format!("host: {HOST}\n"),
         "x-forwarded-for: 127.0.0.1\n".to_owned(),
-        "forwarded: for=127.0.0.1\n".to_owned(),
+        format!("forwarded: for=127.0.0.1;host={HOST};proto=http\n"),
         "x-forwarded-proto: http\n".to_owned(),
         format!("x-forwarded-host: {HOST}\n"),
         "thaw-path-prefix: /\n".to_owned(),
-        "connection: te\n".to_owned(),
     ] {
         let count = format!("\n{seen}").matches(&format!("\n{line}")).count();
         assert_eq!(count, 1, "{line}{seen}");
@@ -145,4 +144,29 @@ async fn a_body_is_asked_for_only_after_admission() {
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     assert!(answer.contains("received: 5"), "{answer}");
     runs.await.unwrap().instance();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_the_instance_does_not_want_is_not_asked_for() {
+    let thaw = Thaw::start(Manifest {
+        max: 1,
+        ..Manifest::default()
+    })
+    .await;
+    let answer = "HTTP/1.1 417 Expectation Failed\r\ncontent-length: 0\r\n\r\n";
+    thaw.cluster.run_next([Program::Raw {
+        answer,
+        closes: true,
+    }]);
+    for _ in 0..2 {
+        let mut raw = Raw::connect(thaw.address).await;
+        raw.write(&format!(
+            "POST / HTTP/1.1\r\nhost: {HOST}\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n"
+        ))
+        .await;
+        let answer = raw.head().await;
+        assert!(answer.starts_with("HTTP/1.1 417 "), "{answer}");
+    }
+    // Nothing is wrong with an instance that says so.
+    assert_eq!(thaw.cluster.made().len(), 1);
 }

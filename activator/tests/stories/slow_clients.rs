@@ -1,137 +1,114 @@
-//! Clients that send slowly: what that costs, and whom.
+//! Clients that take their time, alone and in masses.
 
 use std::time::Duration;
 
-use activator::proxy::Rate;
-use crds::function::OnDisconnect;
-use futures::SinkExt;
-use hyper::body::Frame;
-use tokio::time::sleep;
+use activator::settings::Edge;
+use futures::future::join_all;
 
-use crate::support::{Manifest, Thaw, client, eventually, ms};
+use crate::support::{HOST, Manifest, Raw, Thaw, eventually, ms};
 
-const RATE: Rate = Rate {
-    bytes_per_second: 1000,
-    grace: Duration::from_millis(300),
-};
+const MANY: usize = 200;
+const LARGE: &str = "/?pieces=300&size=100000";
 
-fn manifest() -> Manifest {
-    Manifest {
-        body_rate: Some(RATE),
-        ..Manifest::default()
+fn impatient() -> Edge {
+    Edge {
+        header_timeout: ms(500).into(),
+        write_timeout: ms(500).into(),
+        ..Edge::default()
     }
 }
 
+/// Connects so many clients that each begin with this. They come in groups: a system holds only so many that nobody has accepted yet.
+async fn connect(thaw: &Thaw, count: usize, beginning: &str) -> Vec<Raw> {
+    let mut all = Vec::new();
+    while all.len() < count {
+        let group = (0..count.min(50)).map(|_| async {
+            let mut raw = Raw::connect(thaw.address).await;
+            raw.write(beginning).await;
+            raw
+        });
+        all.extend(join_all(group).await);
+        // Whoever is answered was accepted after those before.
+        thaw.get("/").await.instance();
+    }
+    all
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_stops_sending_is_told_that_it_took_too_long() {
-    let thaw = Thaw::start(manifest()).await;
-    let (mut upload, body) = client::pieces();
-    let mut client = thaw.client().await;
-    let request = client::request("POST", "/", body);
-    let answering = tokio::spawn(async move { client.ask(request).await });
-    upload.send(Ok(Frame::data("x".into()))).await.unwrap();
-    answering.await.unwrap().is_error(408, "RequestTimeout");
-    assert_eq!(thaw.get("/").await.instance(), "i2");
+async fn a_client_that_does_not_read_is_cut() {
+    let thaw = Thaw::start_behind(impatient(), Manifest::default()).await;
+    let mut raw = Raw::connect(thaw.address).await;
+    raw.write(&format!("GET {LARGE} HTTP/1.1\r\nhost: {HOST}\r\n\r\n"))
+        .await;
+    thaw.inside(1).await;
+    // The function comes to its end only when nobody waits for the client any more.
+    thaw.inside(0).await;
+    assert!(raw.rest_of_bytes().await.len() < 15_000_000);
+    thaw.get("/").await.instance();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_reads_slowly_is_not_cut() {
+    let thaw = Thaw::start_behind(impatient(), Manifest::default()).await;
+    let mut raw = Raw::connect(thaw.address).await;
+    raw.write(&format!(
+        "GET /?pieces=8&size=10&pause=200 HTTP/1.1\r\nhost: {HOST}\r\n\r\n"
+    ))
+    .await;
+    raw.read_until("\r\n0\r\n\r\n").await;
+    thaw.get("/").await.instance();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_slow_heads_are_in_nobodys_way() {
+    let thaw = Thaw::start_behind(impatient(), Manifest::default()).await;
+    let mut slow = connect(&thaw, MANY, "GET / HTTP/1.1\r\nx-slow: ").await;
+    let all = MANY as u64;
+    let dripping = async {
+        while thaw.rejected("RequestTimeout") < all {
+            join_all(slow.iter_mut().map(|raw| raw.send(b"x"))).await;
+            thaw.get("/").await.instance();
+            tokio::time::sleep(ms(50)).await;
+        }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(30), dripping).await;
+    assert!(
+        ended.is_ok(),
+        "{} answered",
+        thaw.rejected("RequestTimeout")
+    );
+    assert_eq!(thaw.cluster.made().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_clients_that_do_not_read_are_in_nobodys_way() {
+    let manifest = Manifest {
+        max: 4,
+        queue: MANY,
+        ..Manifest::default()
+    };
+    let thaw = Thaw::start_behind(impatient(), manifest).await;
+    let request = format!("GET {LARGE} HTTP/1.1\r\nhost: {HOST}\r\n\r\n");
+    let _deaf = connect(&thaw, 8, &request).await;
+    // All of them had their turn, and were cut.
+    eventually("everybody had an instance", || thaw.waiting() == 0).await;
+    thaw.inside(0).await;
+    thaw.get("/").await.instance();
     thaw.keeps_its_promises();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_is_slow_but_not_too_slow_is_served() {
-    let thaw = Thaw::start(manifest()).await;
-    let (mut upload, body) = client::pieces();
-    let mut client = thaw.client().await;
-    let request = client::request("POST", "/", body);
-    let answering = tokio::spawn(async move { client.ask(request).await });
-    for _ in 0..10 {
-        upload
-            .send(Ok(Frame::data(vec![b'x'; 1000].into())))
-            .await
-            .unwrap();
-        // Slowness is the story here, not a wait for something.
-        sleep(ms(100)).await;
+async fn many_slow_bodies_are_in_nobodys_way() {
+    let thaw = Thaw::start_behind(impatient(), Manifest::default()).await;
+    thaw.publish(
+        "other",
+        &[("web", "/", crds::function::PathMatch::Prefix)],
+        Manifest::default(),
+    );
+    let head = "POST / HTTP/1.1\r\nhost: other--prod.thaw.test\r\ncontent-length: 1000\r\n\r\nx";
+    let mut slow = connect(&thaw, MANY, head).await;
+    for _ in 0..5 {
+        thaw.get("/").await.instance();
+        join_all(slow.iter_mut().map(|raw| raw.send(b"x"))).await;
     }
-    drop(upload);
-    assert_eq!(answering.await.unwrap().header("received"), "10000");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn once_the_answer_has_begun_both_sides_may_take_their_time() {
-    let thaw = Thaw::start(manifest()).await;
-    let (mut upload, body) = client::pieces();
-    let mut client = thaw.client().await;
-    let response = client
-        .send(client::request(
-            "POST",
-            "/?early&pieces=2&pause=1000&size=1",
-            body,
-        ))
-        .await
-        .unwrap();
-    assert_eq!(response.status(), 200);
-    sleep(RATE.grace * 2).await;
-    upload.send(Ok(Frame::data("late".into()))).await.ok();
-    drop(upload);
-    assert!(crate::support::Answer::read(response).await.is_whole);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_came_while_its_request_waited_is_whole() {
-    let thaw = Thaw::start(Manifest {
-        max: 1,
-        ..manifest()
-    })
-    .await;
-    let runs = thaw.getting("/?gate=end");
-    thaw.inside(1).await;
-    let (mut upload, body) = client::pieces();
-    let mut client = thaw.client().await;
-    let request = client::request("POST", "/", body);
-    let answering = tokio::spawn(async move { client.ask(request).await });
-    thaw.queued(1).await;
-    for _ in 0..4 {
-        upload
-            .send(Ok(Frame::data(vec![b'x'; 50_000].into())))
-            .await
-            .unwrap();
-    }
-    drop(upload);
-    thaw.cluster.journal.open("end");
-    runs.await.unwrap().instance();
-    assert_eq!(answering.await.unwrap().header("received"), "200000");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_instance_that_does_not_read_is_given_up() {
-    let manifest = Manifest {
-        idle: Some(ms(300)),
-        ..Manifest::default()
-    };
-    let thaw = Thaw::start(manifest).await;
-    let mut client = thaw.client().await;
-    let body = client::whole(vec![b'x'; 40 << 20]);
-    let answer = client
-        .ask(client::request("POST", "/?early&gate=never", body))
-        .await;
-    answer.is_error(504, "IdleTimeout");
-    eventually("the instance goes", || thaw.cluster.pods().is_empty()).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_function_may_want_to_hear_at_once_that_its_client_has_left() {
-    let manifest = Manifest {
-        on_disconnect: OnDisconnect::Cancel,
-        ..Manifest::default()
-    };
-    let thaw = Thaw::start(manifest).await;
-    let leaving = thaw.getting("/?gate=never");
-    thaw.inside(1).await;
-    leaving.abort();
-    eventually("the instance goes", || thaw.cluster.pods().is_empty()).await;
-    let mut client = thaw.client().await;
-    let answer = client
-        .send(client::get("/?pieces=2&then=never"))
-        .await
-        .unwrap();
-    drop((answer, client));
-    eventually("the instance goes", || thaw.cluster.pods().is_empty()).await;
 }

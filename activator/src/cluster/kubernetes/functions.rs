@@ -103,6 +103,7 @@ impl Functions {
             &name,
             Some(Host {
                 function: name.clone(),
+                visibility: function.spec.visibility.unwrap_or_default(),
                 paths,
             }),
         );

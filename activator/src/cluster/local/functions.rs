@@ -70,6 +70,8 @@ impl Functions {
             }
             let host = Host {
                 function: function.name.clone(),
+                // The only door is one where every function answers.
+                visibility: Default::default(),
                 paths,
             };
             routes = routes.with(&host_of(function), Some(host));

@@ -190,6 +190,13 @@ impl Raw {
         self.stream.write_all(bytes.as_bytes()).await.unwrap();
     }
 
+    /// Bytes that are no text. Whether they were taken: the other side may be gone.
+    pub(crate) async fn send(&mut self, bytes: &[u8]) -> bool {
+        soon("bytes are taken", self.stream.write_all(bytes))
+            .await
+            .is_ok()
+    }
+
     /// Whether not a byte has come yet.
     pub(crate) fn heard_nothing(&self) -> bool {
         let mut byte = [0];
@@ -211,6 +218,22 @@ impl Raw {
             let length = soon("more bytes", reading).await.unwrap();
             let read = String::from_utf8_lossy(&self.read);
             assert_ne!(length, 0, "closed before {end:?}, after {read:?}");
+        }
+    }
+
+    /// The next HTTP/2 frame: its kind and its payload.
+    pub(crate) async fn frame(&mut self) -> (u8, Vec<u8>) {
+        loop {
+            if let [a, b, c, kind, ..] = self.read[..] {
+                let end = 9 + u32::from_be_bytes([0, a, b, c]) as usize;
+                if self.read.len() >= end {
+                    let rest = self.read.split_off(end);
+                    let frame = std::mem::replace(&mut self.read, rest);
+                    return (kind, frame[9..].to_vec());
+                }
+            }
+            let reading = self.stream.read_buf(&mut self.read);
+            assert_ne!(soon("a frame", reading).await.unwrap(), 0, "closed");
         }
     }
 
@@ -244,10 +267,15 @@ impl Raw {
     }
 
     /// Everything until the connection is closed.
-    pub(crate) async fn rest(mut self) -> String {
+    pub(crate) async fn rest(self) -> String {
+        String::from_utf8_lossy(&self.rest_of_bytes().await).into_owned()
+    }
+
+    /// The same, of a protocol that is no text.
+    pub(crate) async fn rest_of_bytes(mut self) -> Vec<u8> {
         let reading = self.stream.read_to_end(&mut self.read);
         // A reset ends it as well.
         soon("the connection is closed", reading).await.ok();
-        String::from_utf8_lossy(&self.read).into_owned()
+        self.read
     }
 }

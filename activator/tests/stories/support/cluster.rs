@@ -19,6 +19,7 @@ use activator::{
     engine::{BootFailure, BootReport, InstanceId},
     entrypoint::{Entrypoint, Key, Mark},
     entrypoints::Entrypoints,
+    held::Limits,
     metrics::Metrics,
 };
 use tokio::{
@@ -96,9 +97,10 @@ impl Cluster {
         identity: &str,
         metrics: Arc<Metrics>,
         caps: Caps,
+        limits: Limits,
     ) -> Arc<Entrypoints> {
         let (orders, ordered) = mpsc::unbounded_channel();
-        let entrypoints = Arc::new(Entrypoints::new(metrics, orders, caps));
+        let entrypoints = Arc::new(Entrypoints::new(metrics, orders, caps, limits));
         let view = View {
             identity: identity.to_owned(),
             pods: self.follow(identity, &entrypoints),

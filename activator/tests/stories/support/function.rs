@@ -77,6 +77,11 @@ impl Journal {
             .unwrap_or_default()
     }
 
+    /// Requests that instances began.
+    pub(crate) fn began(&self) -> usize {
+        self.runs.lock().unwrap().values().map(Vec::len).sum()
+    }
+
     /// Requests inside all instances.
     pub(crate) fn inside(&self) -> u32 {
         self.inside.load(Ordering::SeqCst)

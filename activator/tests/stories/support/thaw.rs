@@ -7,16 +7,18 @@ use activator::{
     engine::Takeover,
     entrypoint::{Entrypoint, Key},
     entrypoints::{self, Entrypoints},
+    held,
     metrics::Metrics,
     proxy::{Proxy, Rate},
     routes::{Host, Route},
-    server::{self, Health},
+    server::{self, Door, Health, Server},
+    settings::Edge,
 };
 use crds::{
     entrypoint::{Limits, Scale, Timeouts},
-    function::{OnDisconnect, PathMatch},
+    function::{OnDisconnect, PathMatch, Visibility},
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -110,6 +112,7 @@ pub(crate) struct Thaw {
     pub(crate) stop: CancellationToken,
     pub(crate) address: SocketAddr,
     pub(crate) serving: JoinHandle<()>,
+    server: Arc<Server>,
     metrics: Arc<Metrics>,
     proxy: Arc<Proxy>,
 }
@@ -122,7 +125,22 @@ impl Thaw {
 
     /// The same with bounds that all entrypoints share.
     pub(crate) async fn start_within(caps: Caps, manifest: Manifest) -> Self {
-        let thaw = Self::standby_within(caps, &Arc::default(), "only", manifest).await;
+        Self::only(caps, Edge::default(), held::Limits::default(), manifest).await
+    }
+
+    /// The same with other bounds on what clients may do.
+    pub(crate) async fn start_behind(edge: Edge, manifest: Manifest) -> Self {
+        Self::only(Caps::default(), edge, held::Limits::default(), manifest).await
+    }
+
+    /// The same, and it holds only so much for all entrypoints.
+    pub(crate) async fn start_holding(limits: held::Limits, manifest: Manifest) -> Self {
+        Self::only(Caps::default(), Edge::default(), limits, manifest).await
+    }
+
+    async fn only(caps: Caps, edge: Edge, limits: held::Limits, manifest: Manifest) -> Self {
+        let bounds = (caps, edge, limits);
+        let thaw = Self::standby_within(bounds, &Arc::default(), "only", manifest).await;
         thaw.entrypoints.own(Takeover::Released);
         thaw
     }
@@ -133,26 +151,30 @@ impl Thaw {
         identity: &str,
         manifest: Manifest,
     ) -> Self {
-        Self::standby_within(Caps::default(), cluster, identity, manifest).await
+        let bounds = (Caps::default(), Edge::default(), held::Limits::default());
+        Self::standby_within(bounds, cluster, identity, manifest).await
     }
 
     async fn standby_within(
-        caps: Caps,
+        (caps, edge, limits): (Caps, Edge, held::Limits),
         cluster: &Arc<Cluster>,
         identity: &str,
         manifest: Manifest,
     ) -> Self {
         let metrics = Arc::new(Metrics::default());
-        let entrypoints = cluster.attach(identity, metrics.clone(), caps);
+        let entrypoints = cluster.attach(identity, metrics.clone(), caps, limits);
         let proxy = Arc::new(Proxy {
             routes: Default::default(),
             metrics: metrics.clone(),
             body_rate: manifest.body_rate,
+            trusted: Default::default(),
         });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = server::listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let (health, stop) = (Arc::new(Health::default()), CancellationToken::new());
-        let serving = tokio::spawn(server::serve(listener, proxy.clone(), health, stop.clone()));
+        let server = Server::new(proxy.clone(), health, edge);
+        let serving = server.clone().serve(listener, Door::Public, stop.clone());
+        let serving = tokio::spawn(serving);
         let web = entrypoints.get_or_add(&key("shop", "web"));
         let thaw = Self {
             cluster: cluster.clone(),
@@ -161,6 +183,7 @@ impl Thaw {
             stop,
             address,
             serving,
+            server,
             metrics,
             proxy,
         };
@@ -176,32 +199,69 @@ impl Thaw {
         paths: &[(&str, &str, PathMatch)],
         manifest: Manifest,
     ) {
+        self.publish_in("prod", function, paths, manifest);
+    }
+
+    /// The same in another namespace.
+    pub(crate) fn publish_in(
+        &self,
+        namespace: &str,
+        function: &str,
+        paths: &[(&str, &str, PathMatch)],
+        manifest: Manifest,
+    ) {
         let route = |(entrypoint, path, path_match): &(&str, &str, PathMatch)| {
-            let key = key(function, entrypoint);
+            let key = key_in(namespace, function, entrypoint);
             let target = self.entrypoints.get_or_add(&key);
             target.configure(manifest.settings());
             self.cluster.deploy(&key);
             lead(path, *path_match, target, manifest)
         };
-        self.lead(function, paths.iter().map(route).collect());
+        let paths = paths.iter().map(route).collect();
+        self.lead(namespace, function, paths);
     }
 
     /// A revision of `web` takes the traffic, and the one before retires.
     pub(crate) fn move_traffic(&self, to: &Arc<Entrypoint>, manifest: Manifest) {
         to.configure(manifest.settings());
         let route = lead("/", PathMatch::Prefix, to.clone(), manifest);
-        self.lead("shop", [route].into());
+        self.lead("prod", "shop", [route].into());
         self.web.retire();
     }
 
-    fn lead(&self, function: &str, paths: HashMap<String, Arc<Route>>) {
+    fn lead(&self, namespace: &str, function: &str, paths: HashMap<String, Arc<Route>>) {
         let host = Host {
             function: function.to_owned(),
+            visibility: Default::default(),
             paths,
         };
-        let name = format!("{function}--prod.thaw.test");
+        let name = format!("{function}--{namespace}.thaw.test");
         let routes = self.proxy.routes.load().with(&name, Some(host));
         self.proxy.routes.store(Arc::new(routes));
+    }
+
+    /// From now on only callers inside the cluster may call this function.
+    pub(crate) fn limit_to_the_cluster(&self, function: &str) {
+        let name = format!("{function}--prod.thaw.test");
+        let routes = self.proxy.routes.load();
+        let host = routes.host(&name).unwrap();
+        let host = Host {
+            function: host.function.clone(),
+            visibility: Visibility::Cluster,
+            paths: host.paths.clone(),
+        };
+        self.proxy
+            .routes
+            .store(Arc::new(routes.with(&name, Some(host))));
+    }
+
+    /// One more door.
+    pub(crate) fn open(&self, door: Door) -> SocketAddr {
+        let listener = server::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = self.server.clone();
+        tokio::spawn(server.serve(listener, door, self.stop.clone()));
+        address
     }
 
     /// From now on idle instances go after this long.
@@ -259,6 +319,17 @@ impl Thaw {
         self.keeps_its_promises();
     }
 
+    /// How many requests Thaw answered with this code, without an entrypoint.
+    pub(crate) fn rejected(&self, code: &str) -> u64 {
+        let text = self.metrics.text(self.entrypoints.all().iter());
+        let labels = format!(r#"{{namespace="",function="",entrypoint="",code="{code}"}}"#);
+        let line = text.lines().find_map(|line| {
+            line.strip_prefix("thaw_rejected_total")?
+                .strip_prefix(&labels)
+        });
+        line.map_or(0, |count| count.trim().parse().unwrap())
+    }
+
     /// No instance had more than one request at once.
     pub(crate) fn keeps_its_promises(&self) {
         assert_eq!(self.cluster.journal.overlaps(), 0, "overlaps");
@@ -292,8 +363,12 @@ fn lead(
 
 /// Names an entrypoint.
 pub(crate) fn key(function: &str, entrypoint: &str) -> Key {
+    key_in("prod", function, entrypoint)
+}
+
+fn key_in(namespace: &str, function: &str, entrypoint: &str) -> Key {
     Key {
-        namespace: "prod".to_owned(),
+        namespace: namespace.to_owned(),
         function: function.to_owned(),
         entrypoint: entrypoint.to_owned(),
         revision: "r1".to_owned(),

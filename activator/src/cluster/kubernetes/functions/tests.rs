@@ -6,7 +6,9 @@ use crate::{
     budget::Caps,
     engine::Takeover,
     entrypoint::{Entrypoint, Order},
+    held::Limits,
     metrics::Metrics,
+    proxy::TrustedProxies,
 };
 
 type Ordered = UnboundedReceiver<(Arc<Entrypoint>, Order)>;
@@ -15,12 +17,18 @@ type Ordered = UnboundedReceiver<(Arc<Entrypoint>, Order)>;
 fn functions() -> (Functions, Arc<Entrypoints>, Ordered) {
     let (orders, ordered) = mpsc::unbounded_channel();
     let metrics = Arc::new(Metrics::default());
-    let entrypoints = Arc::new(Entrypoints::new(metrics.clone(), orders, Caps::default()));
+    let entrypoints = Arc::new(Entrypoints::new(
+        metrics.clone(),
+        orders,
+        Caps::default(),
+        Limits::default(),
+    ));
     entrypoints.own(Takeover::Released);
     let proxy = Arc::new(Proxy {
         routes: Default::default(),
         metrics,
         body_rate: None,
+        trusted: TrustedProxies::private(),
     });
     let nowhere = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
     let client = kube::Client::try_from(nowhere).unwrap();

@@ -1,7 +1,7 @@
 //! What a manifest asks for that processes on one machine cannot have.
 
 use crds::{
-    function::{EntrypointFields, EntrypointSpec, FunctionSpec},
+    function::{EntrypointFields, EntrypointSpec, FunctionSpec, Visibility},
     pod::PodFields,
 };
 
@@ -13,6 +13,7 @@ const NO_REVISIONS: &str =
 pub(super) fn notes(spec: &FunctionSpec) -> Vec<String> {
     let FunctionSpec {
         image: _,
+        visibility,
         defaults,
         entrypoints,
         revision_history_limit,
@@ -23,6 +24,9 @@ pub(super) fn notes(spec: &FunctionSpec) -> Vec<String> {
     ];
     if revision_history_limit.is_some() {
         notes.push(format!("spec.revisionHistoryLimit: {NO_REVISIONS}"));
+    }
+    if *visibility == Some(Visibility::Cluster) {
+        notes.push("spec.visibility: there is one address here, and every function answers".into());
     }
     fields("spec.defaults", defaults, &mut notes);
     for entrypoint in entrypoints {

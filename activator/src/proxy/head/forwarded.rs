@@ -1,0 +1,160 @@
+//! Who sent a request: `Forwarded` (RFC 7239) and `X-Forwarded-{For,Proto,Host}`, and whose word counts for them.
+
+use std::{fmt::Write, net::IpAddr, str::FromStr};
+
+use http::{HeaderMap, HeaderName, HeaderValue, header::FORWARDED};
+use ipnet::IpNet;
+
+use super::{append_list, host};
+
+const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// What else programs believe about the client or the path, and only a proxy may say. `x-forwarded-*` as a whole belongs to them.
+const BELIEVED: [&str; 12] = [
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-original-forwarded-for",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "fastly-client-ip",
+    "x-original-host",
+    "x-original-url",
+    "x-rewrite-url",
+    "x-url-scheme",
+    "front-end-https",
+];
+
+/// Peers whose word about the client is taken: proxies before the activator.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrustedProxies(Vec<IpNet>);
+
+impl TrustedProxies {
+    /// The addresses that only a network of one's own has: RFC 1918, RFC 6598 (pods of some clouds), RFC 4193 and the loopback interface. An
+    /// ingress controller is nearly always before the activator and has one of these; without its word every client would have its
+    /// address, and every page of an HTTPS site would think it is served without TLS. A client from the internet has none of
+    /// them, unless a load balancer that rewrites addresses leads to the activator itself.
+    pub const PRIVATE: &str =
+        "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,127.0.0.0/8,fc00::/7,::1/128";
+
+    /// The default.
+    pub fn private() -> Self {
+        Self::PRIVATE.parse().expect("these are networks")
+    }
+
+    /// Whether the word of this peer counts.
+    pub fn trust(&self, peer: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&peer))
+    }
+}
+
+impl FromStr for TrustedProxies {
+    type Err = String;
+
+    /// Networks and addresses, with commas between them; none if empty.
+    fn from_str(list: &str) -> Result<Self, String> {
+        let items = list
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty());
+        let network = |item: &str| {
+            let network = item
+                .parse()
+                .or_else(|_| item.parse::<IpAddr>().map(IpNet::from));
+            network.map_err(|_| format!("{item} is no network; write it as in 10.0.0.0/8"))
+        };
+        items.map(network).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// The other end of the connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    pub(crate) address: IpAddr,
+    pub(crate) is_trusted: bool,
+}
+
+/// Whether only a proxy may say this.
+pub(super) fn is_believed(name: &str) -> bool {
+    name.starts_with("x-forwarded-") || BELIEVED.contains(&name)
+}
+
+/// Removes what a client has no business to say.
+fn forget(headers: &mut HeaderMap) {
+    let said = headers
+        .keys()
+        .filter(|name| **name == FORWARDED || is_believed(name.as_str()));
+    for name in said.cloned().collect::<Vec<_>>() {
+        headers.remove(name);
+    }
+}
+
+/// Says where the request came from: after what trusted proxies said, and in place of what others did.
+pub(super) fn write(headers: &mut HeaderMap, host: &HeaderValue, peer: Peer) {
+    if !peer.is_trusted {
+        forget(headers);
+    }
+    let proto = proto(headers);
+    headers.insert(PROTO, HeaderValue::from_static(proto));
+    let said = headers.get(HOST).filter(|said| {
+        let said = said.to_str().ok();
+        said.and_then(host::parse).is_some()
+    });
+    let host = said.unwrap_or(host).clone();
+    if headers.contains_key(FORWARDED) {
+        append_list(headers, FORWARDED, element(Some(peer.address), None));
+    } else {
+        let list = chain(headers, peer.address, (proto, &host));
+        if let Ok(list) = HeaderValue::try_from(list) {
+            headers.insert(FORWARDED, list);
+        }
+    }
+    headers.insert(HOST, host);
+    append_list(headers, FOR, peer.address.to_string());
+}
+
+/// What the client spoke. With several proxies the first has said it.
+fn proto(headers: &HeaderMap) -> &'static str {
+    let said = headers.get(PROTO).and_then(|said| said.to_str().ok());
+    let said = said.and_then(|said| said.split(',').next()).map(str::trim);
+    match said {
+        Some(said) if said.eq_ignore_ascii_case("https") => "https",
+        _ => "http",
+    }
+}
+
+/// `Forwarded` made of the other three. Most proxies send only those, and programs that know `Forwarded` look at nothing else.
+fn chain(headers: &HeaderMap, peer: IpAddr, said: (&str, &HeaderValue)) -> String {
+    let lines = headers.get_all(FOR).iter();
+    let texts = lines.filter_map(|line| line.to_str().ok());
+    let before = texts.flat_map(|text| text.split(','));
+    let nodes = before
+        .map(|node| node.trim().parse().ok())
+        .chain([Some(peer)]);
+    let mut said = Some(said);
+    let elements = nodes.map(|node| element(node, said.take()));
+    elements
+        .reduce(|list, next| list + ", " + &next)
+        .unwrap_or_default()
+}
+
+/// One `forwarded-element` (RFC 7239 §4 and §6).
+fn element(node: Option<IpAddr>, said: Option<(&str, &HeaderValue)>) -> String {
+    let mut text = match node {
+        Some(IpAddr::V6(node)) => format!("for=\"[{node}]\""),
+        Some(IpAddr::V4(node)) => format!("for={node}"),
+        None => "for=unknown".to_owned(),
+    };
+    if let Some((proto, host)) = said {
+        let host = host.to_str().unwrap_or_default();
+        let quote = if host.contains([':', '[']) { "\"" } else { "" };
+        write!(text, ";host={quote}{host}{quote};proto={proto}")
+            .expect("a String takes everything");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,57 @@
+//! A timer for deadlines that move with every request.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Rings when a deadline has passed. A deadline that moves away costs nothing: the timer stays as it is, and looks again when it fires.
+#[derive(Debug, Default)]
+pub(super) struct Alarm(Option<Pin<Box<Sleep>>>);
+
+impl Alarm {
+    /// Ready if the deadline has passed; else the task is woken then or before.
+    pub(super) fn poll(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let sleep = self
+            .0
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if sleep.deadline() > deadline {
+            sleep.as_mut().reset(deadline);
+        }
+        while sleep.as_mut().poll(cx).is_ready() {
+            if sleep.deadline() >= deadline {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, time::Duration};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_rings_at_the_deadline_wherever_that_has_moved() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let mut alarm = Alarm::default();
+        for deadlines in [[9, 10], [30, 20], [25, 21]] {
+            let [first, last] = deadlines.map(|seconds| start + second * seconds);
+            let mut polled = false;
+            poll_fn(|cx| {
+                let deadline = if polled { last } else { first };
+                if !std::mem::replace(&mut polled, true) {
+                    cx.waker().wake_by_ref();
+                }
+                alarm.poll(deadline, cx)
+            })
+            .await;
+            assert_eq!(Instant::now(), last);
+        }
+    }
+}

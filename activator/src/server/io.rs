@@ -1,0 +1,263 @@
+//! The socket of a connection with its clocks: it is what hyper reads and writes.
+//!
+//! - A head takes at most as long as a head may take.
+//! - A connection without requests is closed after a while.
+//! - A client that takes nothing of what is written for long is cut.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use hyper::body::Bytes;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::Instant,
+};
+
+use super::{
+    Server,
+    alarm::Alarm,
+    connections::Place,
+    farewell, http1,
+    http2::{self, Flood},
+    version::{Beginning, Prefix, Version},
+};
+use crate::proxy::answer::Failure;
+
+/// A client's connection.
+#[derive(Debug)]
+pub(super) struct Io {
+    /// Taken away when Thaw ends the connection with words of its own. Then it reads as closed, and what is written is lost.
+    open: Option<(TcpStream, Place)>,
+    prefix: Prefix,
+    watch: Watch,
+    server: Arc<Server>,
+    /// The head that is being read, and since when.
+    head: Option<(u32, Instant)>,
+    reading: Alarm,
+    /// Since when the client has taken nothing.
+    stuck: Option<Instant>,
+    writing: Alarm,
+}
+
+#[derive(Debug)]
+enum Watch {
+    Http1(http1::Watch),
+    Http2(http2::Watch),
+}
+
+impl Watch {
+    fn open_head(&self) -> Option<u32> {
+        match self {
+            Self::Http1(watch) => watch.open_head(),
+            Self::Http2(watch) => watch.open_head(),
+        }
+    }
+}
+
+impl Io {
+    pub(super) fn new(
+        stream: TcpStream,
+        place: Place,
+        beginning: Beginning,
+        server: Arc<Server>,
+    ) -> Self {
+        let watch = match beginning.version {
+            Version::Http1 => Watch::Http1(http1::Watch::new(place.phase.clone())),
+            Version::Http2 => Watch::Http2(http2::Watch::new(server.settings.max_control_frames)),
+        };
+        Self {
+            open: Some((stream, place)),
+            prefix: beginning.read,
+            watch,
+            server,
+            head: Some((0, beginning.at)),
+            reading: Alarm::default(),
+            stuck: None,
+            writing: Alarm::default(),
+        }
+    }
+
+    /// Ends the connection with these words.
+    fn leave(&mut self, words: Bytes) {
+        if let Some((stream, place)) = self.open.take() {
+            self.server.farewells.spawn(async move {
+                farewell::say(stream, words).await;
+                drop(place);
+            });
+        }
+    }
+
+    fn refuse(&mut self, failure: &Failure) {
+        self.server.proxy.metrics.rejected(None, failure.code());
+        self.leave(farewell::http1(failure));
+    }
+
+    /// Nothing has come. Ready when the connection is over.
+    fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some((_, place)) = &self.open else {
+            return Poll::Ready(());
+        };
+        let phase = place.phase.clone();
+        if phase.is_tunnel() {
+            return Poll::Pending;
+        }
+        let settings = &self.server.settings;
+        let head = self.watch.open_head();
+        self.head = head.map(|head| match self.head {
+            Some((known, since)) if known == head => (head, since),
+            _ => (head, Instant::now()),
+        });
+        if let Some((_, since)) = self.head {
+            let deadline = since + *settings.header_timeout;
+            std::task::ready!(self.reading.poll(deadline, cx));
+            self.head_is_late();
+            return Poll::Ready(());
+        }
+        let keep_alive: Duration = *settings.keep_alive;
+        if phase.is_between_requests() {
+            std::task::ready!(self.reading.poll(phase.since() + keep_alive, cx));
+            phase.close.cancel();
+        } else {
+            // The last request may end without anybody reading again. To look now and then is enough.
+            let look = Instant::now() + keep_alive;
+            std::task::ready!(self.reading.poll(look, cx));
+        }
+        Poll::Pending
+    }
+
+    fn head_is_late(&mut self) {
+        match &self.watch {
+            Watch::Http1(_) => self.refuse(&Failure::RequestTimeout(
+                "the head of the request took too long",
+            )),
+            Watch::Http2(watch) => {
+                let words = watch.last_words();
+                self.leave(words);
+            }
+        }
+    }
+
+    fn heard(&mut self, bytes: &[u8]) {
+        match &mut self.watch {
+            Watch::Http1(watch) => watch.read(bytes),
+            Watch::Http2(watch) => {
+                if watch.read(bytes) == Err(Flood) {
+                    tracing::debug!("a client floods its connection with control frames");
+                    let words = watch.last_words();
+                    self.leave(words);
+                }
+            }
+        }
+    }
+
+    /// Nothing could be written. Fails when that has been so for too long.
+    fn poll_stuck(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let since = *self.stuck.get_or_insert_with(Instant::now);
+        let deadline = since + *self.server.settings.write_timeout;
+        self.writing.poll(deadline, cx).map(|()| {
+            tracing::debug!("a client takes nothing of its answer");
+            Err(io::ErrorKind::TimedOut.into())
+        })
+    }
+
+    fn wrote(&mut self, bufs: &[IoSlice<'_>], mut written: usize) {
+        self.stuck = None;
+        if let Watch::Http2(watch) = &mut self.watch {
+            for buf in bufs {
+                let part = written.min(buf.len());
+                watch.wrote(&buf[..part]);
+                written -= part;
+            }
+        }
+    }
+}
+
+impl AsyncRead for Io {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        if !self.prefix.is_empty() {
+            let most = buf.remaining();
+            buf.put_slice(self.prefix.take(most));
+        } else if let Some((stream, _)) = &mut self.open {
+            match Pin::new(stream).poll_read(cx, buf) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return self.poll_clock(cx).map(Ok),
+            }
+        }
+        self.heard(&buf.filled()[before..]);
+        if self.open.is_none() {
+            buf.set_filled(before);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if let Watch::Http1(watch) = &self.watch
+            && let Some(failure) = bufs.first().and_then(|buf| watch.hypers_own(buf))
+        {
+            self.refuse(&failure);
+        }
+        let Some((stream, _)) = &mut self.open else {
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        };
+        match Pin::new(stream).poll_write_vectored(cx, bufs) {
+            Poll::Ready(Ok(written)) => {
+                self.wrote(bufs, written);
+                Poll::Ready(Ok(written))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => self.poll_stuck(cx),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper and h2 flush when they have written all they had, and a socket keeps nothing back.
+        if let Watch::Http2(watch) = &mut self.watch {
+            watch.flushed();
+        }
+        if let Some((_, place)) = &self.open {
+            place.phase.flushed();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.open {
+            Some((stream, place)) if place.phase.is_tunnel() => Pin::new(stream).poll_shutdown(cx),
+            _ => {
+                // What a client still sends must not cost it the end of its answer.
+                self.leave(Bytes::new());
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+}
