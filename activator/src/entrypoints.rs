@@ -158,6 +158,18 @@ pub fn settings(scale: &Scale, limits: &Limits, timeouts: &Timeouts) -> Settings
     }
 }
 
+/// Settings of a revision that has to answer before a route leads to it: one instance, which is there when the traffic comes.
+pub fn verifying(settings: Settings) -> Settings {
+    Settings {
+        min: 1,
+        max: 1,
+        // The one invocation that asks.
+        queue: 1,
+        freeze_after: None,
+        ..settings
+    }
+}
+
 /// Settings of a revision before a route leads to it: nothing boots, and what is there goes.
 fn unrouted() -> Settings {
     Settings {

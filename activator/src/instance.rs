@@ -114,6 +114,11 @@ impl Instance {
         self.address.get().is_some()
     }
 
+    /// Where it listens, once that is known.
+    pub(crate) fn address(&self) -> Option<Address> {
+        self.address.get().copied()
+    }
+
     /// Counts an invocation in; true for the first one. The count of those running at once comes back with it.
     pub(crate) fn enter(&self) -> (bool, u32) {
         let first = self.invocations.fetch_add(1, Ordering::Relaxed) == 0;

@@ -9,6 +9,7 @@
 //! - [`held`]: what requests that wait may hold, pure
 //! - [`instance`]: connections to one instance
 //! - [`entrypoints`]: all of them, and whether this replica owns them
+//! - [`verification`]: whether a new revision answers, before it takes the traffic
 //! - [`cluster`]: where instances live, and who carries out what entrypoints want
 //! - [`server`] accepts connections
 //! - `alarm`: a timer that is used again and again
@@ -32,3 +33,4 @@ pub mod run;
 pub mod server;
 pub mod settings;
 mod sync;
+pub mod verification;

@@ -14,6 +14,12 @@ pub enum Reason {
     Available,
     /// Children are being written.
     Progressing,
+    /// A new revision has to answer before it takes the traffic.
+    Verifying,
+    /// A new revision did not answer; the older one keeps the traffic.
+    RevisionFailed,
+    /// The annotation for a rollback names no revision that is kept.
+    InvalidRollback,
     /// The manifest breaks a rule that the API server could not check.
     InvalidSpec,
     /// The API server refused a child.
@@ -28,6 +34,9 @@ impl Reason {
         match self {
             Self::Available => "Available",
             Self::Progressing => "Progressing",
+            Self::Verifying => "Verifying",
+            Self::RevisionFailed => "RevisionFailed",
+            Self::InvalidRollback => "InvalidRollback",
             Self::InvalidSpec => "InvalidSpec",
             Self::ChildRefused => "ChildRefused",
             Self::NameConflict => "NameConflict",

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{
     function::{
         Burst, EntrypointFields, EntrypointSpec, FreezeMode, FreezeSpec, FunctionSpec, LimitsSpec,
-        OnDisconnect, PathMatch, Protocol, ScaleSpec, TimeoutsSpec,
+        OnDisconnect, PathMatch, Protocol, ScaleSpec, TimeoutsSpec, VerifySpec, VerifyWhen,
     },
     names,
     pod::PodFields,
@@ -40,6 +40,8 @@ pub struct Entrypoint {
     pub limits: Limits,
     /// How long each wait may last.
     pub timeouts: Timeouts,
+    /// What a new revision has to do before it takes the traffic.
+    pub verify: Verify,
     /// What becomes of an invocation whose client leaves.
     pub on_disconnect: OnDisconnect,
 }
@@ -111,6 +113,15 @@ pub struct Timeouts {
     pub duration: Option<Duration>,
 }
 
+/// What a new revision has to do before it takes the traffic.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verify {
+    /// Whether it has to do anything.
+    pub when: VerifyWhen,
+    /// What it has to answer; `None`: to accept a connection is enough.
+    pub path: Option<String>,
+}
+
 /// A manifest that breaks a rule which the CustomResourceDefinition cannot state. The message names the field and what to do.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("spec.{field}: {problem}")]
@@ -153,6 +164,7 @@ fn read_one(spec: &FunctionSpec, own: &EntrypointSpec) -> Entrypoint {
         freeze,
         limits,
         timeouts,
+        verify,
         on_disconnect,
         pod,
     } = own.fields.clone();
@@ -188,8 +200,15 @@ fn read_one(spec: &FunctionSpec, own: &EntrypointSpec) -> Entrypoint {
             timeouts.unwrap_or_default(),
             base.timeouts.unwrap_or_default(),
         ),
+        verify: resolve_verify(verify.unwrap_or_default(), base.verify.unwrap_or_default()),
         on_disconnect: on_disconnect.or(base.on_disconnect).unwrap_or_default(),
     }
+}
+
+/// How many older revisions of an entrypoint are kept.
+pub fn revision_history_limit(spec: &FunctionSpec) -> usize {
+    let limit = spec.revision_history_limit.unwrap_or(5);
+    usize::try_from(limit).unwrap_or(0)
 }
 
 /// The rules that the CustomResourceDefinition cannot state.
@@ -353,6 +372,14 @@ fn resolve_timeouts(own: TimeoutsSpec, base: TimeoutsSpec) -> Timeouts {
         first_byte: limit(first_byte, base.first_byte, 60),
         idle: limit(idle, base.idle, 300),
         duration: limit(duration, base.duration, 300),
+    }
+}
+
+fn resolve_verify(own: VerifySpec, base: VerifySpec) -> Verify {
+    let VerifySpec { when, path } = own;
+    Verify {
+        when: when.or(base.when).unwrap_or_default(),
+        path: path.or(base.path),
     }
 }
 

@@ -75,6 +75,11 @@ pub struct FunctionSpec {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub entrypoints: Vec<EntrypointSpec>,
+
+    /// Older revisions of each entrypoint that are kept, at no instance, to go back to. Default 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub revision_history_limit: Option<i32>,
 }
 
 /// Who may call a function.
@@ -189,6 +194,10 @@ pub struct EntrypointFields {
     /// How long each wait may last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<TimeoutsSpec>,
+
+    /// What a new revision has to do before it takes the traffic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<VerifySpec>,
 
     /// What becomes of an invocation whose client leaves. `Finish` (the default): it keeps its slot until it ends. `Cancel`: the connection
     /// to the instance is cut, which is how the function learns of it, and the instance is not used again.
@@ -342,6 +351,37 @@ pub struct TimeoutsSpec {
     /// Of the whole invocation. Default 300s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<Duration>,
+}
+
+/// What a new revision has to do before it takes the traffic. Until then the older one keeps it.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VerifySpec {
+    /// `Update` (the default): an instance of it has to accept a connection, unless it is the entrypoint's very first revision. `Always`: the
+    /// first one too. `Never`: it takes the traffic unseen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<VerifyWhen>,
+
+    /// A `GET` of this path at the instance has to be answered with 2xx or 3xx, within `timeouts.boot`. Without it, accepting is enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(
+        validation = Rule::new("self.startsWith('/')").message("verify.path: start with a slash, as in /healthz"),
+        validation = Rule::new("self.matches('^[A-Za-z0-9/._~!$&()*+,;=:@%?-]*$')").message("verify.path: use letters, digits and -._~!$&()*+,;=:@%? only")
+    )]
+    pub path: Option<String>,
+}
+
+/// When a new revision is verified.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum VerifyWhen {
+    /// When there is one that it follows.
+    #[default]
+    Update,
+    /// The first one too.
+    Always,
+    /// It takes the traffic unseen.
+    Never,
 }
 
 /// Maps are merged by key; `winner` wins.

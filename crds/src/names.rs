@@ -25,6 +25,12 @@ pub const THAW: &str = "thaw";
 /// Selects every child.
 pub const CHILDREN: &str = "app.kubernetes.io/managed-by=thaw";
 
+/// Function annotation: revisions to go back to, as `entrypoint@revision`, separated by commas.
+///
+/// An annotation and not a field of the spec: `kubectl apply` and GitOps tools leave an annotation alone that is not in their manifest, but
+/// put a field back at their next pass. And a rollback is not part of what the function is: the next manifest ends it, where a field
+/// would go on pinning the old revision unnoticed.
+pub const ROLLBACK: &str = "thaw.dev/rollback";
 /// Pod annotation: the activator replica that is finishing invocations on this instance after it stopped being the owner.
 pub const HELD_BY: &str = "thaw.dev/held-by";
 /// Pod annotation, Kubernetes' own: the ReplicaSet deletes the lowest first.

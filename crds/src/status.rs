@@ -1,4 +1,4 @@
-//! What Thaw reports on a Function. The operator writes all of it but [`LastBoot`], which is the activator's.
+//! What Thaw reports on a Function. The operator writes all of it but [`LastBoot`] and [`Verified`], which are the activator's.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
@@ -45,6 +45,18 @@ pub struct EntrypointStatus {
     /// The revision that takes traffic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_revision: Option<String>,
+    /// The revision that the activator is asked to verify: it keeps one instance of it and says in `verified` what became of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verifying: Option<String>,
+    /// What became of the revision that is being verified. It stands as long as it is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<Verified>,
+    /// Older revisions that took traffic and can be gone back to, the last one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept_revisions: Vec<String>,
+    /// The rollback that the annotation `thaw.dev/rollback` asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<Rollback>,
     /// Instances of all revisions of the entrypoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instances: Option<i32>,
@@ -72,6 +84,37 @@ pub struct LastBoot {
     pub message: String,
     /// From asking for the instance to its first accepted connection, or to the failure, in seconds.
     pub duration: f64,
+}
+
+/// What became of a revision that is being verified. Written only when outcome, reason or revision change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Verified {
+    /// When the outcome changed.
+    pub at: Time,
+    /// The revision.
+    #[serde(default)]
+    pub revision: String,
+    /// Whether an instance of it answered. A failure is tried again for as long as it is asked for.
+    pub outcome: BootOutcome,
+    /// Why it did not, such as ErrImagePull. Empty after a success.
+    #[serde(default)]
+    pub reason: String,
+    /// What a person should read.
+    #[serde(default)]
+    pub message: String,
+}
+
+/// A rollback of an entrypoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollback {
+    /// The revision that was gone back to.
+    #[serde(default)]
+    pub revision: String,
+    /// The revision that the manifest asked for at that moment. Absent once it has asked for another one, which ends the rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
 }
 
 /// How a boot ended.

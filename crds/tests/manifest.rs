@@ -30,7 +30,7 @@ fn violations(name: &str, spec: &str) -> String {
 #[test]
 fn a_good_manifest_breaks_no_rule() {
     let spec = "{image: a, entrypoints: [{name: home, path: /}, {name: orders, path: /api/orders-v1.2~x, match: Exact,
-                 scale: {min: 1, max: 1}, timeouts: {queue: 1m30s, boot: 100ms}, limits: {requestBytes: 1Gi},
+                 scale: {min: 1, max: 1}, timeouts: {queue: 1m30s, boot: 100ms}, verify: {path: '/healthz?deep=1'}, limits: {requestBytes: 1Gi},
                  pod: {labels: {team: x}, containerSecurityContext: {capabilities: {add: [NET_BIND_SERVICE]}}}}]}";
     assert_eq!(violations("shop", spec), "");
 }
@@ -69,6 +69,12 @@ fn each_rule_refuses_what_it_is_for() {
             entrypoint("timeouts: {boot: -5s}"),
             "write a duration",
         ),
+        (
+            "shop",
+            entrypoint("verify: {path: healthz}"),
+            "start with a slash",
+        ),
+        ("shop", entrypoint("verify: {path: '/a b'}"), "use letters"),
         (
             "shop",
             entrypoint("pod: {volumes: [{name: v, hostPath: {path: /}}]}"),

@@ -5,8 +5,8 @@ mod deployment;
 use std::sync::Arc;
 
 use crds::{
-    entrypoint::{InvalidSpec, resolve},
-    function::Function,
+    entrypoint::{InvalidSpec, resolve, revision_history_limit},
+    function::{Function, VerifyWhen},
     names,
 };
 use k8s_openapi::api::apps::v1::Deployment;
@@ -33,6 +33,8 @@ pub struct Child {
     pub path: String,
     /// Revision of the entrypoint's template.
     pub revision: String,
+    /// Whether the revision has to answer before it takes the traffic.
+    pub verify: VerifyWhen,
     /// The image, for people.
     pub image: String,
     /// The Deployment, without `replicas`.
@@ -43,7 +45,7 @@ pub struct Child {
 pub fn decide(function: &Function, observed: &Observed) -> Plan {
     let wanted = children(function);
     let orphans = match &wanted {
-        Ok(wanted) => orphans(wanted, observed),
+        Ok(wanted) => orphans(wanted, observed, revision_history_limit(&function.spec)),
         Err(_) => Vec::new(),
     };
     Plan { wanted, orphans }
@@ -64,6 +66,7 @@ fn children(function: &Function) -> Result<Vec<Child>, InvalidSpec> {
             image: entrypoint.template.image,
             entrypoint: entrypoint.name,
             path: entrypoint.path,
+            verify: entrypoint.verify.when,
             revision,
             deployment,
         }
@@ -73,21 +76,33 @@ fn children(function: &Function) -> Result<Vec<Child>, InvalidSpec> {
 
 /// The activator drains what no entrypoint wants; what it has drained is removed.
 ///
-/// A revision that was reported to take the traffic is kept until another one has been reported, for until then requests go there.
-fn orphans(wanted: &[Child], observed: &Observed) -> Vec<Arc<Deployment>> {
+/// A revision that was reported to take the traffic is kept until another one has been reported, for until then requests go there; and
+/// so are those that can be gone back to.
+fn orphans(wanted: &[Child], observed: &Observed, limit: usize) -> Vec<Arc<Deployment>> {
     let is_wanted = |deployment: &Deployment| {
         wanted
             .iter()
             .any(|child| child.deployment.name_any() == deployment.name_any())
     };
-    let takes_traffic = |deployment: &Deployment| {
-        let entrypoint = observe::entrypoint(deployment);
-        wanted.iter().any(|child| child.entrypoint == entrypoint)
-            && observed.ready_revision(entrypoint) == Some(observe::revision(deployment))
+    let is_of_use = |deployment: &Deployment| {
+        let (entrypoint, revision) = (
+            observe::entrypoint(deployment),
+            observe::revision(deployment),
+        );
+        let is_there = wanted.iter().any(|child| child.entrypoint == entrypoint);
+        let reported = observed.reported(entrypoint).filter(|_| is_there);
+        reported.is_some_and(|reported| {
+            let kept = reported.kept_revisions.iter().take(limit);
+            reported
+                .ready_revision
+                .iter()
+                .chain(kept)
+                .any(|r| r == revision)
+        })
     };
     let children = observed.children.iter();
     children
-        .filter(|child| !is_wanted(child) && !takes_traffic(child) && is_drained(child))
+        .filter(|child| !is_wanted(child) && !is_of_use(child) && is_drained(child))
         .cloned()
         .collect()
 }
@@ -103,19 +118,6 @@ fn is_drained(deployment: &Deployment) -> bool {
         && observe::instances(deployment) == 0
         && seen >= deployment.metadata.generation
         && deployment.metadata.deletion_timestamp.is_none()
-}
-
-/// The revision that takes the traffic of an entrypoint from now on.
-///
-/// A revision is ready when its Deployment exists. Once new revisions are verified, the answer of an instance is asked for here.
-pub fn ready_revision(
-    previous: Option<&str>,
-    wanted: &str,
-    exists: impl Fn(&str) -> bool,
-) -> Option<String> {
-    let candidates = [Some(wanted), previous];
-    let ready = candidates.into_iter().flatten().find(|r| exists(r));
-    ready.map(str::to_owned)
 }
 
 /// Whether the Deployment of an entrypoint's revision is among the children.

@@ -217,7 +217,11 @@ impl State {
         if call.body["metadata"]["uid"] != object["metadata"]["uid"] {
             return failure(409, "Conflict");
         }
+        let before = object["status"]["entrypoints"].clone();
         merge(&mut object, call.body);
+        if let Some(now) = object.pointer_mut("/status/entrypoints") {
+            keep_of_others(&before, now);
+        }
         let managers = &mut object["metadata"]["managedFields"];
         if managers.is_null() {
             *managers = json!([]);
@@ -255,6 +259,21 @@ fn merge(into: &mut Value, from: Value) {
             }
         }
         (into, from) => *into = from,
+    }
+}
+
+/// What the activator wrote about an entrypoint stays when the operator applies what it has to say.
+fn keep_of_others(before: &Value, now: &mut Value) {
+    for entrypoint in now.as_array_mut().into_iter().flatten() {
+        let mut all = before.as_array().into_iter().flatten();
+        let Some(before) = all.find(|before| before["name"] == entrypoint["name"]) else {
+            continue;
+        };
+        for field in ["lastBoot", "verified"] {
+            if let Some(value) = before.get(field) {
+                entrypoint[field] = value.clone();
+            }
+        }
     }
 }
 

@@ -1,6 +1,10 @@
 //! What to tell a person: one Event for each thing that changed, none when nothing did. Pure; [`crate::report`] publishes them.
 
-use crds::{FunctionStatus, conditions::STALLED, status::EntrypointStatus};
+use crds::{
+    FunctionStatus,
+    conditions::{Reason, STALLED},
+    status::EntrypointStatus,
+};
 use k8s_openapi::{
     api::{apps::v1::Deployment, core::v1::ObjectReference},
     apimachinery::pkg::apis::meta::v1::Condition,
@@ -89,7 +93,13 @@ fn stalled(previous: &FunctionStatus, now: &FunctionStatus) -> Option<Event> {
         conditions.find(|c| c.type_ == STALLED && c.status == "True")
     }
     let stalled = find(now)?;
-    let is_told = find(previous).is_some_and(|before| before.message == stalled.message);
+    // A revision that fails is booted again and again, and may fail in other words each time.
+    let is_same = |before: &Condition| {
+        let is_revision = stalled.reason == Reason::RevisionFailed.as_str();
+        let is_retry = is_revision && before.observed_generation == stalled.observed_generation;
+        before.reason == stalled.reason && (is_retry || before.message == stalled.message)
+    };
+    let is_told = find(previous).is_some_and(is_same);
     let generation = now.observed_generation.unwrap_or(0);
     (!is_told).then(|| {
         event(

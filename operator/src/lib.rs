@@ -6,6 +6,7 @@
 //! - [`desired`]: what there should be (pure)
 //! - [`apply`]: makes the cluster so
 //! - [`report`]: gathers the facts, writes status and Events
+//! - [`rollout`]: which revision takes the traffic (pure)
 //! - [`status`]: what to tell about it (pure)
 //! - [`events`]: what to tell a person (pure)
 //! - [`controller`]: what is watched, when a Function is reconciled, retries
@@ -25,6 +26,7 @@ pub mod metrics;
 pub mod observe;
 pub mod reconcile;
 pub mod report;
+pub mod rollout;
 pub mod run;
 pub mod settings;
 pub mod status;

@@ -1,8 +1,13 @@
 //! What there is: the Deployments of one Function and what was last reported on it. Reads caches, never the API server.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use crds::{FunctionStatus, function::Function, names};
+use crds::{
+    FunctionStatus,
+    function::Function,
+    names,
+    status::{EntrypointStatus, Verified},
+};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     Resource, ResourceExt,
@@ -55,6 +60,8 @@ pub struct Observed {
     pub children: Vec<Arc<Deployment>>,
     /// What the operator reported last, whether or not the cache has seen it.
     pub previous: FunctionStatus,
+    /// What the activator says about revisions that it was asked to verify, by entrypoint.
+    pub answers: HashMap<String, Verified>,
 }
 
 impl Observed {
@@ -63,11 +70,10 @@ impl Observed {
         self.children.iter().find(|child| child.name_any() == name)
     }
 
-    /// The revision that takes the traffic of an entrypoint, as far as it was reported.
-    pub fn ready_revision(&self, entrypoint: &str) -> Option<&str> {
-        let entrypoints = &self.previous.entrypoints;
-        let reported = entrypoints.iter().find(|e| e.name == entrypoint)?;
-        reported.ready_revision.as_deref()
+    /// What was reported about an entrypoint.
+    pub fn reported(&self, entrypoint: &str) -> Option<&EntrypointStatus> {
+        let mut entrypoints = self.previous.entrypoints.iter();
+        entrypoints.find(|reported| reported.name == entrypoint)
     }
 }
 
@@ -79,7 +85,16 @@ pub fn observe(function: &Function, caches: &Caches, memory: &Memory) -> Observe
             .status(function)
             .or_else(|| function.status.clone())
             .unwrap_or_default(),
+        answers: answers(function),
     }
+}
+
+fn answers(function: &Function) -> HashMap<String, Verified> {
+    let status = function.status.iter();
+    let entrypoints = status.flat_map(|status| &status.entrypoints);
+    entrypoints
+        .filter_map(|entrypoint| Some((entrypoint.name.clone(), entrypoint.verified.clone()?)))
+        .collect()
 }
 
 /// The Deployments of an object, told by its UID, so that those of a deleted one of the same name are not taken for it.

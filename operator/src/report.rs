@@ -3,12 +3,12 @@
 //! # Guarantees
 //! The status is written only when it differs from what stands there, so a Function at rest costs no write.
 
-use std::{sync::Arc, time::Duration};
+mod entrypoints;
+
+use std::time::Duration;
 
 use crds::{FunctionStatus, conditions::Reason, function::Function, names};
-use k8s_openapi::{
-    api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp,
-};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{
     Api, Resource, ResourceExt,
     api::{DynamicObject, Patch, PatchParams},
@@ -20,12 +20,14 @@ use tracing::{info, warn};
 
 use crate::{
     apply::{Applied, Outcome, Problem},
-    desired::{self, Child, Plan},
+    desired::{Child, Plan},
     events::events,
     observe::{self, Guarded, Observed},
     reconcile::{Context, Error},
-    status::{Difference, Facts, Report, Trouble, difference, status},
+    rollout::Rollbacks,
+    status::{Difference, Facts, Trouble, difference, status},
 };
+use entrypoints::{reports, rollouts, unchanged};
 
 /// How long a change of instance counts alone stays unreported, so that reporting takes no time from the boots it speaks of.
 const COUNTS_DELAY: Duration = Duration::from_secs(1);
@@ -42,17 +44,25 @@ pub async fn report(
     context: &Context,
 ) -> Result<Action, Error> {
     let url = context.url(function);
+    let mut troubles = troubles(plan, &applied);
+    let is_refused = plan.wanted.is_ok() && !troubles.is_empty();
+    let entrypoints = match &plan.wanted {
+        Ok(children) => {
+            let rollbacks = Rollbacks::read(function);
+            let rollouts = rollouts(function, observed, children, &applied, &rollbacks);
+            troubles.extend(rollbacks.troubles);
+            troubles.extend(rollouts.iter().flat_map(|rollout| rollout.troubles.clone()));
+            reports(observed, children, rollouts, &url)
+        }
+        Err(_) => unchanged(&observed.previous, &observed.children),
+    };
     let facts = Facts {
         generation: function.metadata.generation,
         url: &url,
-        entrypoints: match &plan.wanted {
-            Ok(children) => reports(function, observed, children, &applied, &url),
-            Err(_) => unchanged(&observed.previous, &observed.children),
-        },
-        troubles: troubles(plan, &applied),
+        entrypoints,
+        troubles,
         previous: &observed.previous,
     };
-    let is_refused = plan.wanted.is_ok() && !facts.troubles.is_empty();
     let wanted = status(facts, &now());
     let children = plan.wanted.as_deref().unwrap_or_default();
     let told = events(children, &applied, &observed.previous, &wanted);
@@ -102,55 +112,6 @@ pub async fn report_unreadable(
     Ok(later.map_or_else(Action::await_change, Action::requeue))
 }
 
-fn reports(
-    function: &Function,
-    observed: &Observed,
-    children: &[Child],
-    applied: &Applied,
-    url: &str,
-) -> Vec<Report> {
-    let report = |(child, outcome): (&Child, &Outcome)| {
-        let exists = |revision: &str| {
-            if revision == child.revision {
-                outcome.exists
-            } else {
-                desired::exists(function, observed, &child.entrypoint, revision)
-            }
-        };
-        let previous = observed.ready_revision(&child.entrypoint);
-        Report {
-            name: child.entrypoint.clone(),
-            url: format!("{url}{}", child.path),
-            revision: Some(child.revision.clone()),
-            ready_revision: desired::ready_revision(previous, &child.revision, exists),
-            instances: instances(&observed.children, &child.entrypoint),
-        }
-    };
-    children.iter().zip(&applied.outcomes).map(report).collect()
-}
-
-/// What was reported before, with the instances of now: for a manifest that changes nothing.
-fn unchanged(previous: &FunctionStatus, children: &[Arc<Deployment>]) -> Vec<Report> {
-    let entrypoints = previous.entrypoints.iter();
-    entrypoints
-        // What is left of a removed entrypoint holds only what the activator wrote.
-        .filter(|entrypoint| entrypoint.revision.is_some())
-        .map(|entrypoint| Report {
-            name: entrypoint.name.clone(),
-            url: entrypoint.url.clone().unwrap_or_default(),
-            revision: entrypoint.revision.clone(),
-            ready_revision: entrypoint.ready_revision.clone(),
-            instances: instances(children, &entrypoint.name),
-        })
-        .collect()
-}
-
-fn instances(children: &[Arc<Deployment>], entrypoint: &str) -> i32 {
-    let children = children.iter();
-    let of_entrypoint = children.filter(|child| observe::entrypoint(child) == entrypoint);
-    of_entrypoint.map(|child| observe::instances(child)).sum()
-}
-
 fn troubles(plan: &Plan, applied: &Applied) -> Vec<Trouble> {
     let children = match &plan.wanted {
         Ok(children) => children,
@@ -171,9 +132,10 @@ fn troubles(plan: &Plan, applied: &Applied) -> Vec<Trouble> {
                     "{entrypoint}: a Deployment {name} exists that this Function does not own; remove it, or rename the function or entrypoint"
                 ),
             ),
-            Problem::Transient => Trouble::Retrying(format!(
-                "{entrypoint}: Deployment {name} could not be written yet"
-            )),
+            Problem::Transient => Trouble::Retrying(
+                Reason::Progressing,
+                format!("{entrypoint}: Deployment {name} could not be written yet"),
+            ),
         })
     };
     let pairs = children.iter().zip(&applied.outcomes);

@@ -1,13 +1,13 @@
 //! What to tell about a Function: a pure function of what was decided, what came of it, and what was told before.
 //!
-//! The conditions follow kstatus, so that `kubectl wait`, Argo CD and Flux understand them: `Reconciling` while the operator has
+//! The conditions follow kstatus, so that `kubectl wait`, Argo CD and Flux understand them: `Reconciling` while Thaw has
 //! something left to do, `Stalled` when somebody else has, `Ready` when every entrypoint has a revision that takes traffic, at zero
 //! instances too.
 
 use crds::{
     FunctionStatus,
     conditions::{READY, RECONCILING, Reason, STALLED},
-    status::EntrypointStatus,
+    status::{EntrypointStatus, Rollback},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -22,6 +22,12 @@ pub struct Report {
     pub revision: Option<String>,
     /// The revision that takes traffic.
     pub ready_revision: Option<String>,
+    /// The revision that the activator is asked to verify.
+    pub verifying: Option<String>,
+    /// Older revisions that can be gone back to.
+    pub kept_revisions: Vec<String>,
+    /// The rollback that was asked for.
+    pub rollback: Option<Rollback>,
     /// Instances of all its revisions.
     pub instances: i32,
 }
@@ -31,8 +37,8 @@ pub struct Report {
 pub enum Trouble {
     /// Somebody has to change something.
     Stalled(Reason, String),
-    /// The operator tries again by itself.
-    Retrying(String),
+    /// Thaw goes on by itself.
+    Retrying(Reason, String),
 }
 
 /// Everything that a status is made from.
@@ -93,7 +99,11 @@ fn entrypoint(report: Report) -> EntrypointStatus {
         name: report.name,
         revision: report.revision,
         ready_revision: report.ready_revision,
+        verifying: report.verifying,
+        kept_revisions: report.kept_revisions,
+        rollback: report.rollback,
         instances: Some(report.instances),
+        verified: None,
         last_boot: None,
     }
 }
@@ -103,10 +113,10 @@ type Verdict = (&'static str, &'static str, Reason, String);
 fn conditions(facts: &Facts<'_>) -> [Verdict; 3] {
     let stalled = facts.troubles.iter().find_map(|trouble| match trouble {
         Trouble::Stalled(reason, message) => Some((*reason, message.clone())),
-        Trouble::Retrying(_) => None,
+        Trouble::Retrying(..) => None,
     });
     let retrying = facts.troubles.iter().find_map(|trouble| match trouble {
-        Trouble::Retrying(message) => Some((Reason::Progressing, message.clone())),
+        Trouble::Retrying(reason, message) => Some((*reason, message.clone())),
         Trouble::Stalled(..) => None,
     });
     let unready: Vec<&str> = facts
@@ -146,7 +156,12 @@ fn available(facts: &Facts<'_>) -> String {
     if old.is_empty() {
         return "every entrypoint takes traffic; an instance boots on the first invocation".into();
     }
-    let names: Vec<_> = old.iter().map(|e| e.name.as_str()).collect();
+    let is_back = |e: &Report| e.rollback.as_ref().is_some_and(|back| back.from.is_some());
+    let name = |e: &&Report| {
+        let why = if is_back(e) { " (rolled back)" } else { "" };
+        format!("{}{why}", e.name)
+    };
+    let names: Vec<_> = old.iter().map(name).collect();
     format!(
         "an older revision takes the traffic of {}",
         names.join(", ")
@@ -164,14 +179,14 @@ fn unchanged_since<'a>(
     (before.status == status).then_some(&before.last_transition_time)
 }
 
-/// Compares what stands on the object with what should. What others wrote there (`lastBoot`, and an entry that is left of a removed
+/// Compares what stands on the object with what should. What others wrote there (`lastBoot`, `verified`, and an entry that is left of a removed
 /// entrypoint only because of it) does not count.
 pub fn difference(standing: &FunctionStatus, wanted: &FunctionStatus) -> Difference {
     let mut ours = standing.clone();
     ours.entrypoints
         .retain(|e| wanted.entrypoints.iter().any(|w| w.name == e.name) || e.revision.is_some());
     for entrypoint in &mut ours.entrypoints {
-        entrypoint.last_boot = None;
+        (entrypoint.last_boot, entrypoint.verified) = (None, None);
     }
     if ours == *wanted {
         return Difference::None;

@@ -1,12 +1,13 @@
 //! The cluster as the activator sees and changes it.
 //!
-//! It reads Functions, Deployments and Pods from watches, and writes `replicas`, two pod annotations, `lastBoot`, Events and a Lease.
+//! It reads Functions, Deployments and Pods from watches, and writes `replicas`, two pod annotations, `lastBoot`, `verified`, Events and a Lease.
 
 mod functions;
 pub mod orders;
 pub mod owner;
 pub mod pods;
 pub mod reports;
+mod verifications;
 pub mod watch;
 
 use std::time::Duration;

@@ -78,7 +78,7 @@ impl Slot {
     }
 
     /// Nothing was done with it.
-    fn give_back(mut self) {
+    pub(crate) fn give_back(mut self) {
         self.ending = Ending::Unused;
         self.instance.forget_entry();
         self.free();

@@ -26,3 +26,4 @@ mod slow_bodies;
 mod slow_clients;
 mod storm;
 mod switches;
+mod verification;

@@ -162,3 +162,20 @@ fn what_the_schema_cannot_say_is_refused_with_the_field_and_what_to_do() {
             .contains("no volume is named \"v\"")
     );
 }
+
+#[test]
+fn how_a_revision_is_verified_is_not_part_of_it() {
+    let revision = |entrypoint: &Entrypoint| entrypoint.template.revision("shop", "web");
+    let plain = only("{image: a, entrypoints: [{name: web, path: /}]}");
+    assert_eq!(plain.verify, Verify::default());
+    let verified = only(
+        "{image: a, defaults: {verify: {when: Always, path: /base}},
+          entrypoints: [{name: web, path: /, verify: {path: /healthz}}], revisionHistoryLimit: 2}",
+    );
+    let expected = Verify {
+        when: VerifyWhen::Always,
+        path: Some("/healthz".to_owned()),
+    };
+    assert_eq!(verified.verify, expected);
+    assert_eq!(revision(&verified), revision(&plain));
+}

@@ -30,13 +30,14 @@ impl Broken {
     }
 }
 
+// Unverified, or no request would ever meet what is broken: see `rollouts`.
 const FUNCTION: &str = "
 apiVersion: thaw.dev/v1alpha1
 kind: Function
 metadata: {name: f}
 spec:
   image: dev.local/thaw-fixture:dev
-  defaults: {resources: {requests: {cpu: 5m, memory: 8Mi}}}
+  defaults: {resources: {requests: {cpu: 5m, memory: 8Mi}}, verify: {when: Never}}
   entrypoints:
   - {name: healthy, path: /healthy, scale: {idleAfter: 10m}}
   - {name: broken, path: /broken}

@@ -12,6 +12,7 @@ kind: Function
 metadata: {name: f}
 spec:
   image: dev.local/thaw-fixture:dev
+  revisionHistoryLimit: 0
   defaults:
     resources: {requests: {cpu: 5m, memory: 8Mi}}
     scale: {idleAfter: 10m}

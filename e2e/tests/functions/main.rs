@@ -9,4 +9,5 @@ mod judged_from_outside;
 mod one_invocation_one_instance;
 mod only_what_is_hit_has_a_pod;
 mod ready_at_zero;
+mod rollouts;
 mod the_smallest_sample;

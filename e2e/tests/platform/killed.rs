@@ -28,6 +28,7 @@ kind: Function
 metadata: {{name: f}}
 spec:
   image: dev.local/thaw-fixture:dev
+  revisionHistoryLimit: 0
   defaults:
     env: [{{name: VERSION, value: '{version}'}}]
     resources: {{requests: {{cpu: 5m, memory: 8Mi}}}}

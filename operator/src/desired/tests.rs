@@ -88,13 +88,27 @@ fn a_manifest_that_breaks_a_rule_changes_nothing() {
 }
 
 #[test]
-fn the_older_revision_takes_the_traffic_until_the_newer_exists() {
-    let ready = |previous, existing: &[&str]| {
-        ready_revision(previous, "new", |revision| existing.contains(&revision))
+fn what_can_be_gone_back_to_stays_up_to_the_limit() {
+    let child = old(0, 0);
+    let mut observed = Observed {
+        children: vec![child.clone()],
+        ..Observed::default()
     };
-    assert_eq!(ready(None, &[]), None);
-    assert_eq!(ready(None, &["new"]).as_deref(), Some("new"));
-    assert_eq!(ready(Some("old"), &["old"]).as_deref(), Some("old"));
-    assert_eq!(ready(Some("old"), &["old", "new"]).as_deref(), Some("new"));
-    assert_eq!(ready(Some("old"), &[]), None);
+    let orphans = |kept: &[&str], limit: u32, observed: &mut Observed| {
+        observed.previous.entrypoints = vec![crds::status::EntrypointStatus {
+            name: "web".to_owned(),
+            kept_revisions: kept.iter().map(|kept| (*kept).to_owned()).collect(),
+            ..Default::default()
+        }];
+        let spec = format!(
+            "{{image: a, revisionHistoryLimit: {limit}, entrypoints: [{{name: web, path: /}}]}}"
+        );
+        decide(&fixtures::function("shop", &spec), observed)
+            .orphans
+            .len()
+    };
+    let revision = observe::revision(&child);
+    assert_eq!(orphans(&["x", revision], 2, &mut observed), 0);
+    assert_eq!(orphans(&["x", revision], 1, &mut observed), 1);
+    assert_eq!(orphans(&["x"], 2, &mut observed), 1);
 }

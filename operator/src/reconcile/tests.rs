@@ -6,6 +6,8 @@ use kube::{
 };
 use serde_json::{Value, json};
 
+mod rollouts;
+
 use super::*;
 use crate::{
     double::{Call, Double, fixtures},
@@ -107,6 +109,36 @@ impl Operator {
         let name = deployment["metadata"]["name"].as_str().unwrap_or_default();
         self.double
             .put(&format!("{DEPLOYMENTS}/{name}"), deployment.clone());
+    }
+
+    /// As the activator would, when it is asked: what became of the revision that entrypoint `nth` wants verified.
+    fn answer(&self, nth: usize, reason: &str) {
+        let mut function = self.double.get(FUNCTION).expect("the function is there");
+        let entrypoint = &mut function["status"]["entrypoints"][nth];
+        let revision = entrypoint["verifying"].clone();
+        assert!(revision.is_string(), "it is not asked: {entrypoint}");
+        let outcome = if reason.is_empty() {
+            "Succeeded"
+        } else {
+            "Failed"
+        };
+        entrypoint["verified"] = json!({"at": "2030-01-01T00:00:00Z", "revision": revision, "outcome": outcome, "reason": reason, "message": "said the cluster"});
+        self.double.put(FUNCTION, function);
+    }
+
+    /// A process that knows nothing but what the API server holds.
+    fn restart(&mut self) {
+        let (caches, writers) = Caches::new();
+        let client = self.double.client();
+        self.context = Arc::new(Context {
+            recorder: Recorder::new(client.clone(), "thaw-operator".into()),
+            client,
+            caches,
+            memory: Memory::default(),
+            domain: "example.com".to_owned(),
+            scheme: Scheme::Http,
+        });
+        self.writers = writers;
     }
 
     fn status(&self) -> Value {
@@ -260,7 +292,12 @@ async fn an_old_revision_is_removed_a_moment_after_its_last_instance() {
     operator.settle().await;
     let old = operator.deployments("web").remove(0);
     operator.scale(&old, 2);
-    operator.edit(|function| function["spec"]["entrypoints"][0]["image"] = json!("b"));
+    operator.edit(|function| {
+        function["spec"]["revisionHistoryLimit"] = json!(0);
+        function["spec"]["entrypoints"][0]["image"] = json!("b");
+    });
+    operator.settle().await;
+    operator.answer(0, "");
     operator.settle().await;
     assert_eq!(operator.deployments("web").len(), 2, "the old one drains");
     assert_eq!(
@@ -295,7 +332,12 @@ async fn an_old_revision_that_is_asked_for_at_the_last_moment_is_not_removed() {
     operator.settle().await;
     let old = operator.deployments("web").remove(0);
     operator.scale(&old, 0);
-    operator.edit(|function| function["spec"]["entrypoints"][0]["image"] = json!("b"));
+    operator.edit(|function| {
+        function["spec"]["revisionHistoryLimit"] = json!(0);
+        function["spec"]["entrypoints"][0]["image"] = json!("b");
+    });
+    operator.settle().await;
+    operator.answer(0, "");
     operator.settle().await;
     tokio::time::advance(LINGER).await;
     operator.fill_caches();

@@ -12,6 +12,9 @@ fn entrypoint(name: &str, revision: &str, ready: Option<&str>) -> Report {
         url: format!("http://shop--prod.example.com/{name}"),
         revision: Some(revision.to_owned()),
         ready_revision: ready.map(str::to_owned),
+        verifying: None,
+        kept_revisions: vec![],
+        rollback: None,
         instances: 2,
     }
 }
@@ -71,7 +74,10 @@ fn a_refused_child_stalls_and_the_older_revision_keeps_the_function_ready() {
 #[test]
 fn a_write_that_will_be_tried_again_is_reconciling() {
     let previous = FunctionStatus::default();
-    let retrying = vec![Trouble::Retrying("a: not yet".to_owned())];
+    let retrying = vec![Trouble::Retrying(
+        Reason::Progressing,
+        "a: not yet".to_owned(),
+    )];
     let none = vec![entrypoint("a", "1", None)];
     assert_eq!(
         told(&status(facts(&previous, retrying, none), &at(1))),

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
+    time::Duration,
 };
 
 use crds::{
@@ -11,17 +12,22 @@ use crds::{
     entrypoint::{Entrypoint as Manifest, read, resolve},
     names,
     pod::PodFields,
+    status::EntrypointStatus,
 };
 use kube::{ResourceExt, core::DeserializeGuard};
 
-use super::reports::Reports;
+use super::{reports::Reports, verifications::Verifications};
 use crate::{
     engine::Settings,
     entrypoint::Key,
-    entrypoints::{Entrypoints, settings},
+    entrypoints::{Entrypoints, settings, verifying},
     proxy::Proxy,
     routes::{Host, Route},
+    verification::Check,
 };
+
+/// Longest wait for a good answer where `timeouts.boot` sets no limit.
+const VERIFIED_WITHIN: Duration = Duration::from_secs(60);
 
 /// A Function's namespace and name.
 type Name = (String, String);
@@ -32,7 +38,8 @@ pub(super) struct Functions {
     proxy: Arc<Proxy>,
     entrypoints: Arc<Entrypoints>,
     reports: Reports,
-    /// The revisions that take the traffic of each Function.
+    verifications: Verifications,
+    /// The revisions that take the traffic of each Function, and those that are verified.
     targets: HashMap<Name, Vec<Key>>,
 }
 
@@ -43,17 +50,19 @@ impl Functions {
         entrypoints: Arc<Entrypoints>,
         reports: Reports,
     ) -> Self {
-        let targets = HashMap::new();
         Self {
             domain,
             proxy,
             entrypoints,
+            verifications: Verifications::new(reports.clone()),
             reports,
-            targets,
+            targets: HashMap::new(),
         }
     }
 
-    /// Routes what the Function says. Returns the revisions that it leads to no longer.
+    /// Routes what the Function says, and verifies what it is asked to. Returns the revisions that it leads to no longer.
+    ///
+    /// One event says both, so that a revision that was verified and takes the traffic now is never one that nobody wants.
     pub(super) fn seen(&mut self, object: DeserializeGuard<Function>) -> Vec<Key> {
         let function = match object.0 {
             Ok(function) => function,
@@ -75,14 +84,16 @@ impl Functions {
             tracing::debug!(namespace, function = name, %error, "invalid Function, its routes stay as they are");
             return vec![];
         }
-        let routes: Vec<_> = read(&function.spec)
+        let manifests = read(&function.spec);
+        let routes: Vec<_> = manifests
             .iter()
             .map(|manifest| Arc::new(self.route(&namespace, &name, manifest, &function)))
             .collect();
+        let verified = self.verify(&namespace, &name, &manifests, &function);
         let targets = routes
             .iter()
             .filter_map(|route| Some(route.target.as_ref().ok()?.key.clone()));
-        let targets = targets.collect();
+        let targets = targets.chain(verified).collect();
         let paths = routes
             .into_iter()
             .map(|route| (route.path.clone(), route))
@@ -103,6 +114,7 @@ impl Functions {
     pub(super) fn gone(&mut self, namespace: &str, name: &str) -> Vec<Key> {
         self.publish(namespace, name, None);
         self.reports.function_gone(namespace, name);
+        self.verifications.keep(namespace, name, vec![]);
         let name = (namespace.to_owned(), name.to_owned());
         let abandoned = self.retarget(name.clone(), vec![]);
         self.targets.remove(&name);
@@ -129,13 +141,8 @@ impl Functions {
         manifest: &Manifest,
         object: &Function,
     ) -> Route {
-        let statuses = object
-            .status
-            .as_ref()
-            .map(|status| status.entrypoints.as_slice());
-        let mut statuses = statuses.unwrap_or_default().iter();
-        let status = statuses.find(|status| status.name == manifest.name);
-        let target = match status.and_then(|status| status.ready_revision.clone()) {
+        let ready = reported(object, manifest).and_then(|status| status.ready_revision.clone());
+        let target = match ready {
             None => Err(why_not_ready(object)),
             Some(revision) => {
                 let key = Key {
@@ -145,10 +152,7 @@ impl Functions {
                     revision,
                 };
                 let entrypoint = self.entrypoints.get_or_add(&key);
-                entrypoint.configure(Settings {
-                    pool: pool(&manifest.template.pod),
-                    ..settings(&manifest.scale, &manifest.limits, &manifest.timeouts)
-                });
+                entrypoint.configure(settings_of(manifest));
                 Ok(entrypoint)
             }
         };
@@ -161,6 +165,46 @@ impl Functions {
             timeouts: manifest.timeouts,
             on_disconnect: manifest.on_disconnect,
         }
+    }
+
+    /// Keeps one instance of each revision that the operator asks about, and asks it. Returns these revisions.
+    fn verify(
+        &mut self,
+        namespace: &str,
+        function: &str,
+        manifests: &[Manifest],
+        object: &Function,
+    ) -> Vec<Key> {
+        let host = names::default_host(function, namespace, &self.domain);
+        let mut wanted = Vec::new();
+        for manifest in manifests {
+            let Some(status) = reported(object, manifest) else {
+                continue;
+            };
+            let asked = status.verifying.clone();
+            let Some(revision) =
+                asked.filter(|asked| status.ready_revision.as_ref() != Some(asked))
+            else {
+                continue;
+            };
+            let entrypoint = self.entrypoints.get_or_add(&Key {
+                namespace: namespace.to_owned(),
+                function: function.to_owned(),
+                entrypoint: manifest.name.clone(),
+                revision,
+            });
+            entrypoint.configure(verifying(settings_of(manifest)));
+            let check = Check {
+                path: manifest.verify.path.clone(),
+                host: host.clone(),
+                within: manifest.timeouts.boot.unwrap_or(VERIFIED_WITHIN),
+            };
+            wanted.push((entrypoint, check));
+        }
+        let keys = wanted.iter().map(|(entrypoint, _)| entrypoint.key.clone());
+        let keys = keys.collect();
+        self.verifications.keep(namespace, function, wanted);
+        keys
     }
 
     fn publish(&self, namespace: &str, function: &str, host: Option<Host>) {
@@ -181,6 +225,19 @@ impl Functions {
     }
 }
 
+/// What the operator says about an entrypoint.
+fn reported<'a>(object: &'a Function, manifest: &Manifest) -> Option<&'a EntrypointStatus> {
+    let mut statuses = object.status.as_ref()?.entrypoints.iter();
+    statuses.find(|status| status.name == manifest.name)
+}
+
+fn settings_of(manifest: &Manifest) -> Settings {
+    Settings {
+        pool: pool(&manifest.template.pod),
+        ..settings(&manifest.scale, &manifest.limits, &manifest.timeouts)
+    }
+}
+
 /// The nodes that a pod may boot on, as far as its nodeSelector says.
 fn pool(pod: &PodFields) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -196,3 +253,6 @@ fn why_not_ready(function: &Function) -> Option<String> {
         .find(|condition| condition.type_ == crds::conditions::READY)?;
     Some(format!("{}: {}", ready.reason, ready.message))
 }
+
+#[cfg(test)]
+mod tests;

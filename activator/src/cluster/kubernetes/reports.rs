@@ -1,5 +1,10 @@
-//! How boots ended, for people: `status.entrypoints[].lastBoot` and Events. Written when the outcome changes, so that a busy function
-//! writes nothing.
+//! How boots ended, for people: `status.entrypoints[].lastBoot` and Events; and what became of verifications, for the operator:
+//! `status.entrypoints[].verified`. Written when the outcome changes, so that a busy function writes nothing.
+//!
+//! `lastBoot` cannot answer the operator: a boot of the revision that has the traffic would overwrite the answer before it is read. Nor
+//! can an annotation of the Deployment: the right to patch Deployments is the right to run anything, and this process faces the internet.
+
+mod words;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -9,7 +14,7 @@ use std::{
 
 use crds::{
     Function, names,
-    status::{BootOutcome, LastBoot},
+    status::{BootOutcome, LastBoot, Verified},
 };
 use k8s_openapi::{
     api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp,
@@ -27,6 +32,7 @@ use crate::{
     engine::{BootFailure, BootReport},
     entrypoint::Key,
 };
+use words::Words;
 
 /// Reports that may wait for the API server; more are dropped, since the next one tells the same.
 const WAITING: usize = 1024;
@@ -45,21 +51,8 @@ type Known = Arc<Mutex<HashMap<Name, State>>>;
 #[derive(Clone, Debug, Default)]
 struct State {
     reference: ObjectReference,
-    /// What the Function's status says, as far as a watch has shown it.
-    shown: HashMap<String, LastBoot>,
-    /// What this process has to say that the status does not say yet.
-    unsent: HashMap<String, LastBoot>,
-}
-
-impl State {
-    fn boots(&self) -> BTreeMap<&String, &LastBoot> {
-        self.shown.iter().chain(&self.unsent).collect()
-    }
-}
-
-/// What makes two boots the same to a reader.
-fn tells(boot: &LastBoot) -> (BootOutcome, &str, &str) {
-    (boot.outcome, &boot.reason, &boot.revision)
+    boots: Words<LastBoot>,
+    answers: Words<Verified>,
 }
 
 /// A Function whose boots must be written, and the failure that an Event tells.
@@ -97,29 +90,46 @@ impl Reports {
             .iter()
             .map(|entrypoint| &entrypoint.name)
             .collect();
-        let boots = status
+        let asked: HashMap<_, _> = status
             .entrypoints
-            .into_iter()
-            .filter_map(|entrypoint| Some((entrypoint.name, entrypoint.last_boot?)));
-        let (shown, ghosts): (HashMap<_, _>, HashMap<_, _>) =
-            boots.partition(|(name, _)| entrypoints.contains(&name));
+            .iter()
+            .filter_map(|entrypoint| Some((entrypoint.name.clone(), entrypoint.verifying.clone()?)))
+            .collect();
+        let mut has_ghosts = false;
+        let (mut boots, mut answers) = (HashMap::new(), HashMap::new());
+        for entrypoint in status.entrypoints {
+            let name = entrypoint.name;
+            let is_there = entrypoints.contains(&&name);
+            if let Some(boot) = entrypoint.last_boot {
+                has_ghosts |= !is_there;
+                boots.insert(name.clone(), boot);
+            }
+            if let Some(answer) = entrypoint.verified {
+                // An answer stands as long as its question: the same revision may be asked about again.
+                let is_asked = is_there && asked.get(&name) == Some(&answer.revision);
+                has_ghosts |= !is_asked;
+                if is_asked {
+                    answers.insert(name.clone(), answer);
+                }
+            }
+        }
+        boots.retain(|name, _| entrypoints.contains(&name));
         {
             let mut known = self.known.lock().expect("nothing panics under this lock");
             let state = known.entry(name.clone()).or_default();
             let reference = function.object_ref(&());
             if state.reference.uid != reference.uid {
-                state.unsent.clear();
+                *state = State::default();
             }
             state.reference = reference;
-            state.unsent.retain(|name, boot| {
-                entrypoints.contains(&name)
-                    && shown
-                        .get(name)
-                        .is_none_or(|shown| tells(shown) != tells(boot))
+            state
+                .boots
+                .shown(boots, |name, _| entrypoints.contains(&name));
+            state.answers.shown(answers, |name, answer| {
+                asked.get(name) == Some(&answer.revision)
             });
-            state.shown = shown;
         }
-        if !ghosts.is_empty() {
+        if has_ghosts {
             // An entrypoint that was removed stays in the status for as long as we apply its last boot.
             self.tell((name, None));
         }
@@ -156,22 +166,38 @@ impl Reports {
         }
     }
 
+    /// A verification came to this outcome, perhaps once more.
+    pub fn verified(&self, key: &Key, failure: Option<BootFailure>) {
+        let outcome = match failure {
+            Some(_) => BootOutcome::Failed,
+            None => BootOutcome::Succeeded,
+        };
+        let BootFailure { reason, message } = failure.unwrap_or_default();
+        let answer = Verified {
+            at: Time(now()),
+            revision: key.revision.clone(),
+            outcome,
+            reason,
+            message,
+        };
+        let name = (key.namespace.clone(), key.function.clone());
+        let is_news = {
+            let mut known = self.known.lock().expect("nothing panics under this lock");
+            let state = known.get_mut(&name);
+            state.is_some_and(|state| state.answers.note(&key.entrypoint, answer))
+        };
+        if is_news {
+            tracing::info!(entrypoint = %key, ?outcome, "verified");
+            self.tell((name, None));
+        }
+    }
+
     /// Notes a boot; true if the status must be told.
     fn note(&self, key: &Key, boot: LastBoot) -> bool {
+        let name = (key.namespace.clone(), key.function.clone());
         let mut known = self.known.lock().expect("nothing panics under this lock");
-        let Some(state) = known.get_mut(&(key.namespace.clone(), key.function.clone())) else {
-            return false;
-        };
-        if state
-            .shown
-            .get(&key.entrypoint)
-            .is_some_and(|shown| tells(shown) == tells(&boot))
-        {
-            state.unsent.remove(&key.entrypoint);
-            return false;
-        }
-        state.unsent.insert(key.entrypoint.clone(), boot);
-        true
+        let state = known.get_mut(&name);
+        state.is_some_and(|state| state.boots.note(&key.entrypoint, boot))
     }
 
     fn tell(&self, news: News) {
@@ -232,12 +258,23 @@ async fn publish(client: &Client, function: &ObjectReference, key: &Key, failure
     }
 }
 
-/// Applies all boots of a Function, since an apply gives up what it does not name.
+/// All that this process has to say about a Function.
+fn applied(state: &State) -> Vec<serde_json::Value> {
+    let mut entrypoints = BTreeMap::new();
+    for (name, boot) in state.boots.all() {
+        let entry = entrypoints.entry(name);
+        entry.or_insert_with(|| json!({"name": name}))["lastBoot"] = json!(boot);
+    }
+    for (name, answer) in state.answers.all() {
+        let entry = entrypoints.entry(name);
+        entry.or_insert_with(|| json!({"name": name}))["verified"] = json!(answer);
+    }
+    entrypoints.into_values().collect()
+}
+
+/// Applies everything about a Function, since an apply gives up what it does not name.
 async fn write_status(client: &Client, state: &State, name: &Name) -> kube::Result<()> {
-    let boots = state.boots().into_iter();
-    let entrypoints: Vec<_> = boots
-        .map(|(name, boot)| json!({"name": name, "lastBoot": boot}))
-        .collect();
+    let entrypoints = applied(state);
     let patch = json!({
         "apiVersion": Function::api_version(&()),
         "kind": Function::kind(&()),
@@ -254,3 +291,6 @@ async fn write_status(client: &Client, state: &State, name: &Name) -> kube::Resu
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

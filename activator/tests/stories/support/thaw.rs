@@ -1,6 +1,6 @@
 //! An activator as the process runs it, but for the API server: sockets, proxy, routes, entrypoints.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use activator::{
     budget::Caps,
@@ -49,6 +49,13 @@ pub(crate) struct Manifest {
 
 impl Default for Manifest {
     fn default() -> Self {
+        Self::LONG
+    }
+}
+
+impl Manifest {
+    /// No clock that a story could meet.
+    pub(crate) const LONG: Self = {
         let long = Duration::from_secs(120);
         Self {
             max: 100,
@@ -64,10 +71,8 @@ impl Default for Manifest {
             idle: Some(long),
             duration: Some(long),
         }
-    }
-}
+    };
 
-impl Manifest {
     fn timeouts(&self) -> Timeouts {
         Timeouts {
             queue: Some(self.queue_timeout),
@@ -86,7 +91,7 @@ impl Manifest {
         }
     }
 
-    fn settings(&self) -> activator::engine::Settings {
+    pub(crate) fn settings(&self) -> activator::engine::Settings {
         let scale = Scale {
             min: 0,
             max: self.max,
@@ -210,21 +215,25 @@ impl Thaw {
             let target = self.entrypoints.get_or_add(&key);
             target.configure(manifest.settings());
             self.cluster.deploy(&key);
-            let route = Route {
-                path: (*path).to_owned(),
-                path_match: *path_match,
-                entrypoint: (*entrypoint).to_owned(),
-                target: Ok(target),
-                limits: manifest.limits(),
-                timeouts: manifest.timeouts(),
-                on_disconnect: manifest.on_disconnect,
-            };
-            ((*path).to_owned(), Arc::new(route))
+            lead(path, *path_match, target, manifest)
         };
+        let paths = paths.iter().map(route).collect();
+        self.lead(namespace, function, paths);
+    }
+
+    /// A revision of `web` takes the traffic, and the one before retires.
+    pub(crate) fn move_traffic(&self, to: &Arc<Entrypoint>, manifest: Manifest) {
+        to.configure(manifest.settings());
+        let route = lead("/", PathMatch::Prefix, to.clone(), manifest);
+        self.lead("prod", "shop", [route].into());
+        self.web.retire();
+    }
+
+    fn lead(&self, namespace: &str, function: &str, paths: HashMap<String, Arc<Route>>) {
         let host = Host {
             function: function.to_owned(),
             visibility: Default::default(),
-            paths: paths.iter().map(route).collect(),
+            paths,
         };
         let name = format!("{function}--{namespace}.thaw.test");
         let routes = self.proxy.routes.load().with(&name, Some(host));
@@ -332,6 +341,24 @@ impl Thaw {
             assert!(line.ends_with(" 0"), "{line}");
         }
     }
+}
+
+fn lead(
+    path: &str,
+    path_match: PathMatch,
+    target: Arc<Entrypoint>,
+    manifest: Manifest,
+) -> (String, Arc<Route>) {
+    let route = Route {
+        path: path.to_owned(),
+        path_match,
+        entrypoint: target.key.entrypoint.clone(),
+        target: Ok(target),
+        limits: manifest.limits(),
+        timeouts: manifest.timeouts(),
+        on_disconnect: manifest.on_disconnect,
+    };
+    (path.to_owned(), Arc::new(route))
 }
 
 /// Names an entrypoint.

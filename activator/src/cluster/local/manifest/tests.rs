@@ -185,7 +185,7 @@ fn what_has_no_effect_is_said_field_by_field() {
     let read = entrypoint(
         "port: 1, resources: {limits: {memory: 1Mi}}, workingDir: /not/here, envFrom: [{configMapRef: {name: c}}],
          env: [{name: A, valueFrom: {secretKeyRef: {name: s, key: k}}}, {name: B, value: b}],
-         pod: {labels: {a: b}, terminationGracePeriod: 1s, runtimeClassName: r}, scale: {max: 2}",
+         pod: {labels: {a: b}, terminationGracePeriod: 1s, runtimeClassName: r}, scale: {max: 2}, verify: {path: /healthz}",
     );
     let notes = read.unwrap().notes;
     let fields: Vec<_> = notes
@@ -198,6 +198,7 @@ fn what_has_no_effect_is_said_field_by_field() {
         "envFrom",
         "port",
         "resources",
+        "verify",
         "pod.runtimeClassName",
         "pod.labels",
         "workingDir",

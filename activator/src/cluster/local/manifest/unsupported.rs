@@ -6,6 +6,8 @@ use crds::{
 };
 
 const NO_POD: &str = "has no effect here: there is no pod";
+const NO_REVISIONS: &str =
+    "has no effect here: a changed manifest takes the place of the old one at once";
 
 /// A line for each field that has no effect, by its path. Types are taken apart, so that a new field is not forgotten.
 pub(super) fn notes(spec: &FunctionSpec) -> Vec<String> {
@@ -14,11 +16,15 @@ pub(super) fn notes(spec: &FunctionSpec) -> Vec<String> {
         visibility,
         defaults,
         entrypoints,
+        revision_history_limit,
     } = spec;
     // Every manifest has images: one line is enough.
     let mut notes = vec![
         "image: no image is pulled or run; commands run as processes of this machine".to_owned(),
     ];
+    if revision_history_limit.is_some() {
+        notes.push(format!("spec.revisionHistoryLimit: {NO_REVISIONS}"));
+    }
     if *visibility == Some(Visibility::Cluster) {
         notes.push("spec.visibility: there is one address here, and every function answers".into());
     }
@@ -51,6 +57,7 @@ fn fields(path: &str, fields: &EntrypointFields, notes: &mut Vec<String>) {
         freeze: _,
         limits: _,
         timeouts: _,
+        verify,
         on_disconnect: _,
         pod: of_pod,
     } = fields;
@@ -67,6 +74,9 @@ fn fields(path: &str, fields: &EntrypointFields, notes: &mut Vec<String>) {
     }
     if resources.is_some() {
         note("resources", "a process gets what this machine has");
+    }
+    if verify.is_some() {
+        note("verify", NO_REVISIONS);
     }
     for field in of_pod.iter().flat_map(pod) {
         note(&format!("pod.{field}"), NO_POD);

@@ -1,0 +1,111 @@
+use serde_json::{Value, json};
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+
+use super::*;
+use crate::{
+    budget::Caps,
+    engine::Takeover,
+    entrypoint::{Entrypoint, Order},
+    held::Limits,
+    metrics::Metrics,
+    proxy::TrustedProxies,
+};
+
+type Ordered = UnboundedReceiver<(Arc<Entrypoint>, Order)>;
+
+/// What Functions route to, seen by an owner of everything.
+fn functions() -> (Functions, Arc<Entrypoints>, Ordered) {
+    let (orders, ordered) = mpsc::unbounded_channel();
+    let metrics = Arc::new(Metrics::default());
+    let entrypoints = Arc::new(Entrypoints::new(
+        metrics.clone(),
+        orders,
+        Caps::default(),
+        Limits::default(),
+    ));
+    entrypoints.own(Takeover::Released);
+    let proxy = Arc::new(Proxy {
+        routes: Default::default(),
+        metrics,
+        body_rate: None,
+        trusted: TrustedProxies::private(),
+    });
+    let nowhere = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
+    let client = kube::Client::try_from(nowhere).unwrap();
+    let (reports, _) = Reports::new(client);
+    let functions = Functions::new("test".to_owned(), proxy, entrypoints.clone(), reports);
+    (functions, entrypoints, ordered)
+}
+
+fn function(web: Value) -> DeserializeGuard<Function> {
+    let mut entry = json!({"name": "web"});
+    if let (Some(entry), Some(web)) = (entry.as_object_mut(), web.as_object()) {
+        entry.extend(web.clone());
+    }
+    serde_json::from_value(json!({
+        "apiVersion": "thaw.dev/v1alpha1",
+        "kind": "Function",
+        "metadata": {"name": "shop", "namespace": "prod", "uid": "u"},
+        "spec": {"image": "a", "entrypoints": [{"name": "web", "path": "/", "verify": {"path": "/healthz"}}]},
+        "status": {"entrypoints": [entry]},
+    }))
+    .unwrap()
+}
+
+fn key(revision: &str) -> Key {
+    Key {
+        namespace: "prod".to_owned(),
+        function: "shop".to_owned(),
+        entrypoint: "web".to_owned(),
+        revision: revision.to_owned(),
+    }
+}
+
+/// Instances that are asked for of each revision; permits are granted on the way, and Deployments are there.
+fn replicas(entrypoints: &Entrypoints, ordered: &mut Ordered, revision: &str) -> u32 {
+    let entrypoint = entrypoints.get_or_add(&key(revision));
+    entrypoint.observed(Some(0));
+    while let Ok((entrypoint, order)) = ordered.try_recv() {
+        if let Order::Permit(boots) = order {
+            entrypoint.permit(boots);
+        }
+    }
+    entrypoint.replicas()
+}
+
+#[tokio::test]
+async fn a_revision_that_is_asked_about_has_one_instance_before_and_after_the_traffic_comes() {
+    let (mut functions, entrypoints, mut ordered) = functions();
+    let gone = functions.seen(function(
+        json!({"readyRevision": "old", "verifying": "new"}),
+    ));
+    assert!(gone.is_empty());
+    // Nothing has asked it yet: the instance is not there for that alone.
+    assert_eq!(replicas(&entrypoints, &mut ordered, "new"), 1);
+    assert_eq!(replicas(&entrypoints, &mut ordered, "old"), 0);
+    assert!(functions.lead_to(&key("new")) && functions.lead_to(&key("old")));
+
+    let gone = functions.seen(function(json!({"readyRevision": "new"})));
+    assert_eq!(gone, [key("old")]);
+    let routes = functions.proxy.routes.load();
+    let route = &routes.host("shop--prod.test").unwrap().paths["/"];
+    let target = route.target.as_ref().unwrap().key.clone();
+    assert_eq!(target, key("new"));
+}
+
+#[tokio::test]
+async fn a_revision_that_is_asked_about_no_longer_is_abandoned() {
+    let (mut functions, ..) = functions();
+    functions.seen(function(
+        json!({"readyRevision": "old", "verifying": "new"}),
+    ));
+    let gone = functions.seen(function(
+        json!({"readyRevision": "old", "verifying": "newer"}),
+    ));
+    assert_eq!(gone, [key("new")]);
+    assert_eq!(functions.verifications.keys(), [key("newer")]);
+    let mut gone = functions.gone("prod", "shop");
+    gone.sort_by(|a, b| a.revision.cmp(&b.revision));
+    assert_eq!(gone, [key("newer"), key("old")]);
+    assert_eq!(functions.verifications.keys(), []);
+}

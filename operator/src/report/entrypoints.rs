@@ -1,0 +1,92 @@
+//! How each entrypoint stands.
+
+use std::sync::Arc;
+
+use crds::{
+    FunctionStatus, entrypoint::revision_history_limit, function::Function,
+    status::EntrypointStatus,
+};
+use k8s_openapi::api::apps::v1::Deployment;
+
+use crate::{
+    apply::{Applied, Outcome},
+    desired::{self, Child},
+    observe::{self, Observed},
+    rollout::{Rollbacks, Rollout, Situation, rollout},
+    status::Report,
+};
+
+/// How each entrypoint goes on, in the order of the children.
+pub(super) fn rollouts(
+    function: &Function,
+    observed: &Observed,
+    children: &[Child],
+    applied: &Applied,
+    rollbacks: &Rollbacks,
+) -> Vec<Rollout> {
+    let nothing = EntrypointStatus::default();
+    let next = |(child, outcome): (&Child, &Outcome)| {
+        let exists = |revision: &str| {
+            if revision == child.revision {
+                outcome.exists
+            } else {
+                desired::exists(function, observed, &child.entrypoint, revision)
+            }
+        };
+        let situation = Situation {
+            entrypoint: &child.entrypoint,
+            wanted: &child.revision,
+            when: child.verify,
+            before: observed.reported(&child.entrypoint).unwrap_or(&nothing),
+            answer: observed.answers.get(&child.entrypoint),
+            rollback: rollbacks.asked.get(&child.entrypoint).map(String::as_str),
+            limit: revision_history_limit(&function.spec),
+        };
+        rollout(situation, exists)
+    };
+    children.iter().zip(&applied.outcomes).map(next).collect()
+}
+
+pub(super) fn reports(
+    observed: &Observed,
+    children: &[Child],
+    rollouts: Vec<Rollout>,
+    url: &str,
+) -> Vec<Report> {
+    let report = |(child, rollout): (&Child, Rollout)| Report {
+        name: child.entrypoint.clone(),
+        url: format!("{url}{}", child.path),
+        revision: Some(child.revision.clone()),
+        ready_revision: rollout.ready,
+        verifying: rollout.verifying,
+        kept_revisions: rollout.kept,
+        rollback: rollout.rollback,
+        instances: instances(&observed.children, &child.entrypoint),
+    };
+    children.iter().zip(rollouts).map(report).collect()
+}
+
+/// What was reported before, with the instances of now: for a manifest that changes nothing.
+pub(super) fn unchanged(previous: &FunctionStatus, children: &[Arc<Deployment>]) -> Vec<Report> {
+    let entrypoints = previous.entrypoints.iter();
+    entrypoints
+        // What is left of a removed entrypoint holds only what the activator wrote.
+        .filter(|entrypoint| entrypoint.revision.is_some())
+        .map(|entrypoint| Report {
+            name: entrypoint.name.clone(),
+            url: entrypoint.url.clone().unwrap_or_default(),
+            revision: entrypoint.revision.clone(),
+            ready_revision: entrypoint.ready_revision.clone(),
+            verifying: entrypoint.verifying.clone(),
+            kept_revisions: entrypoint.kept_revisions.clone(),
+            rollback: entrypoint.rollback.clone(),
+            instances: instances(children, &entrypoint.name),
+        })
+        .collect()
+}
+
+fn instances(children: &[Arc<Deployment>], entrypoint: &str) -> i32 {
+    let children = children.iter();
+    let of_entrypoint = children.filter(|child| observe::entrypoint(child) == entrypoint);
+    of_entrypoint.map(|child| observe::instances(child)).sum()
+}
