@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 /// What every clock is set to.
-const CLOCK: Duration = Duration::from_millis(1500);
+const CLOCK: Duration = Duration::from_secs(3);
 /// Under it, and far enough for a busy machine.
 const UNDER: u64 = 100;
 /// Over it.
