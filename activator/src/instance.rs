@@ -166,32 +166,33 @@ impl Instance {
     /// [`SendError::Unreached`] promises that no byte was sent.
     pub(crate) async fn send(
         self: Arc<Self>,
-        mut request: Request<RequestBody>,
+        mut request: Box<Request<RequestBody>>,
     ) -> Result<(Response<Incoming>, Connection), SendError> {
         while let Some(mut connection) = self.take_kept() {
             if !connection.is_ready().await {
                 continue;
             }
-            match connection.send(request).await {
+            match connection.send(*request).await {
                 Ok(response) => return Ok((response, connection)),
                 Err(mut error) => match error.take_message() {
-                    Some(unsent) => request = unsent,
+                    Some(unsent) => *request = unsent,
                     None => return Err(error.into_error().into()),
                 },
             }
         }
-        let mut connection = match self.connect(connection::SERVING).await {
+        // In a box, since it is rare and would make every request's future larger.
+        let mut connection = match Box::pin(self.connect(connection::SERVING)).await {
             Ok(connection) => connection,
             Err(source) => {
                 let instance = self.name.clone();
                 return Err(SendError::Unreached {
                     instance,
                     source,
-                    request: Box::new(request),
+                    request,
                 });
             }
         };
-        match connection.send(request).await {
+        match connection.send(*request).await {
             Ok(response) => Ok((response, connection)),
             Err(error) => Err(error.into_error().into()),
         }

@@ -50,7 +50,7 @@ pub use patience::Rate;
 use running::{Answered, Running, Unanswered};
 use timing::Timing;
 use tunnel::Tunnel;
-use upload::RequestBody;
+use upload::{RequestBody, Upload};
 
 /// The body of an answer: Thaw's own or a function's.
 pub(crate) type Body = Either<Full<Bytes>, AnswerBody>;
@@ -70,23 +70,29 @@ pub struct Proxy {
     pub trusted: TrustedProxies,
 }
 
+/// A request as it came. It is passed on in a box: each future on its way would have room for it, twice, and is moved with that.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) parts: Parts,
+    pub(crate) body: Incoming,
+}
+
+impl From<Request<Incoming>> for Arrival {
+    fn from(request: Request<Incoming>) -> Self {
+        let (parts, body) = request.into_parts();
+        Self { parts, body }
+    }
+}
+
 impl Proxy {
     /// Answers one request. Never fails: what goes wrong becomes an answer.
     ///
     /// # Cancel safety
     /// Dropping the future gives up a place in the queue. An invocation that has begun goes on to its end without a reader.
-    pub(crate) async fn serve(
-        &self,
-        request: Request<Incoming>,
-        peer: IpAddr,
-        door: Door,
-    ) -> Answer {
-        let (parts, body) = request.into_parts();
-        let id = head::request_id(&parts.headers);
-        let mut access = Access::begin(&parts, &id, peer);
-        let mut answer = self
-            .answer((parts, body), &id, (peer, door), &mut access)
-            .await;
+    pub(crate) async fn serve(&self, arrival: Box<Arrival>, peer: IpAddr, door: Door) -> Answer {
+        let id = head::request_id(&arrival.parts.headers);
+        let mut access = Access::begin(&arrival.parts, &id, peer);
+        let mut answer = self.answer(arrival, &id, (peer, door), &mut access).await;
         if let Some(access) = access {
             access.answered(&mut answer);
         }
@@ -95,18 +101,19 @@ impl Proxy {
 
     async fn answer(
         &self,
-        (parts, body): (Parts, Incoming),
+        arrival: Box<Arrival>,
         id: &HeaderValue,
         (peer, door): (IpAddr, Door),
         access: &mut Option<Box<Access>>,
     ) -> Answer {
-        let form = Form::of(&parts);
+        let parts = &arrival.parts;
+        let form = Form::of(parts);
         let (version, nowhere) = (parts.version, Place::default());
         let refuse = |failure: &Failure, place: Place<'_>, key: Option<&Key>| {
             self.metrics.rejected(key, failure.code());
             failure.answer(place, id, form).map(Either::Left)
         };
-        let target = match head::check(&parts) {
+        let target = match head::check(parts) {
             Ok(target) if target.is_server => return answer::alive(id).map(Either::Left),
             Ok(target) => target,
             Err(failure) => return last(refuse(&failure, nowhere, None), version),
@@ -124,7 +131,7 @@ impl Proxy {
             access.goes_to(place);
         }
         let key = route.target.as_ref().ok().map(|entrypoint| &entrypoint.key);
-        let asked = Asked::of(&parts);
+        let asked = Asked::of(parts);
         let added = Added {
             id,
             prefix: &route.path,
@@ -135,7 +142,7 @@ impl Proxy {
             asked: &asked,
             length,
         };
-        match self.invoke(&route, parts, body, &added).await {
+        match self.invoke(&route, arrival, &added).await {
             Ok(answer) => answer,
             Err(failure) => refuse(&failure, place, key),
         }
@@ -166,8 +173,7 @@ impl Proxy {
     async fn invoke(
         &self,
         route: &Route,
-        mut parts: Parts,
-        body: Incoming,
+        arrival: Box<Arrival>,
         added: &Added<'_>,
     ) -> Result<Answer, Failure> {
         let limit = route.limits.request_bytes;
@@ -178,37 +184,22 @@ impl Proxy {
             Some(why) => Failure::NoRevision(why.clone()),
             None => Failure::NotYet,
         })?;
-        let client = parts.extensions.remove::<OnUpgrade>();
-        // A client that waits to be asked for its body is asked by an instance.
-        let waits = parts.headers.contains_key(EXPECT);
-        let ahead = if waits { 0 } else { route.limits.buffer_bytes };
-        // A call may be silent for as long as both sides like.
-        let rate = self.body_rate.filter(|_| !form::is_grpc(&parts.headers));
-        head::prepare(&mut parts, added);
-        if added.length.is_none() && !body.is_end_stream() {
-            // hyper leaves the body of a GET without a length out.
-            let chunked = HeaderValue::from_static("chunked");
-            parts.headers.insert(TRANSFER_ENCODING, chunked);
-        }
-        let (body, upload) = RequestBody::new(body, limit, rate, entrypoint.meter.request_bytes());
-        let mut request = Request::from_parts(parts, body);
-        let invitation = Invitation::awaited(&mut request);
-        request.body_mut().waits_for(invitation);
-
+        let mut onward = onward(self.body_rate, route, entrypoint, arrival, added);
+        let (ahead, upload) = (onward.ahead, onward.upload);
         let arrived = Instant::now();
-        let (slot, request) = admit(entrypoint, request, ahead, limit).await?;
-        let mut running = Running::start(slot, request, upload.clone(), route);
+        let slot = admit(entrypoint, &mut onward.request, ahead, limit).await?;
+        let mut running = Running::start(slot, onward.request, upload.clone(), route);
         let answered = loop {
             match running.head().await {
                 Ok(answered) => break answered,
                 Err(Unanswered::Unreached(request)) => {
-                    let slot = again(entrypoint, running.into_slot()).await?;
-                    running = Running::start(slot, *request, upload.clone(), route);
+                    let slot = Box::pin(again(entrypoint, running.into_slot())).await?;
+                    running = Running::start(slot, request, upload.clone(), route);
                 }
                 Err(Unanswered::Failed(failure)) => return Err(failure),
             }
         };
-        let client = client.filter(|_| added.asked.upgrade.is_some());
+        let client = onward.client.filter(|_| added.asked.upgrade.is_some());
         pass_on(answered, client, entrypoint, arrived, added.id)
     }
 }
@@ -223,22 +214,63 @@ fn last(mut answer: Answer, version: Version) -> Answer {
     answer
 }
 
+/// A request on its way to an instance.
+struct Onward {
+    request: Box<Request<RequestBody>>,
+    upload: Arc<Upload>,
+    /// The connection of its client, should it switch protocols.
+    client: Option<OnUpgrade>,
+    /// Bytes of its body that may be read while it waits.
+    ahead: u64,
+}
+
+/// Makes a client's request one for the instance.
+fn onward(
+    rate: Option<Rate>,
+    route: &Route,
+    entrypoint: &Entrypoint,
+    arrival: Box<Arrival>,
+    added: &Added<'_>,
+) -> Onward {
+    let Arrival { mut parts, body } = *arrival;
+    let client = parts.extensions.remove::<OnUpgrade>();
+    // A client that waits to be asked for its body is asked by an instance.
+    let waits = parts.headers.contains_key(EXPECT);
+    let ahead = if waits { 0 } else { route.limits.buffer_bytes };
+    // A call may be silent for as long as both sides like.
+    let rate = rate.filter(|_| !form::is_grpc(&parts.headers));
+    head::prepare(&mut parts, added);
+    if added.length.is_none() && !body.is_end_stream() {
+        // hyper leaves the body of a GET without a length out.
+        let chunked = HeaderValue::from_static("chunked");
+        parts.headers.insert(TRANSFER_ENCODING, chunked);
+    }
+    let bytes = entrypoint.meter.request_bytes();
+    let (body, upload) = RequestBody::new(body, route.limits.request_bytes, rate, bytes);
+    let mut request = Box::new(Request::from_parts(parts, body));
+    let invitation = Invitation::awaited(&mut request);
+    request.body_mut().waits_for(invitation);
+    Onward {
+        request,
+        upload,
+        client,
+        ahead,
+    }
+}
+
 /// Waits for a slot. Meanwhile this much of the body is read.
 async fn admit(
     entrypoint: &Entrypoint,
-    mut request: Request<RequestBody>,
+    request: &mut Request<RequestBody>,
     ahead: u64,
     limit: u64,
-) -> Result<(Slot, Request<RequestBody>), Failure> {
-    let slot = tokio::select! {
+) -> Result<Slot, Failure> {
+    tokio::select! {
         // First, so that nothing is read ahead if a slot is free.
         biased;
-        slot = entrypoint.admit() => slot.map_err(Failure::Refused)?,
-        fault = waiting::wait(&mut request, entrypoint, ahead) => {
-            return Err(Failure::of_body(fault, limit));
-        }
-    };
-    Ok((slot, request))
+        slot = entrypoint.admit() => slot.map_err(Failure::Refused),
+        fault = waiting::wait(request, entrypoint, ahead) => Err(Failure::of_body(fault, limit)),
+    }
 }
 
 /// Makes an instance's answer one for the client.

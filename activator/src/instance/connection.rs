@@ -4,6 +4,7 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use crds::function::Protocol;
+use futures::future::Either;
 use http::{
     Request, Response, Uri, Version,
     header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE},
@@ -95,15 +96,15 @@ impl Connection {
     }
 
     /// Sends one request; the error gives it back if no byte of it was sent.
-    pub(super) async fn send(
+    pub(super) fn send(
         &mut self,
         mut request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> {
         match &mut self.sender {
-            Sender::Http1(sender) => sender.try_send_request(request).await,
+            Sender::Http1(sender) => Either::Left(sender.try_send_request(request)),
             Sender::H2c(sender) => {
                 speak_http2(&mut request);
-                sender.try_send_request(request).await
+                Either::Right(sender.try_send_request(request))
             }
         }
     }

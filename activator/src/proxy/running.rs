@@ -55,7 +55,7 @@ pub(super) struct Running {
 impl Running {
     pub(super) fn start(
         slot: Slot,
-        request: Request<RequestBody>,
+        request: Box<Request<RequestBody>>,
         upload: Arc<Upload>,
         route: &Route,
     ) -> Self {
@@ -93,7 +93,7 @@ impl Running {
             Err(SendError::Unreached { request, .. }) => Err(Unanswered::Unreached(request)),
             Err(error @ SendError::Broken(_)) => Err(match self.upload.fault() {
                 Some(fault) => self.cut(Failure::of_body(fault, self.request_bytes)),
-                None => self.broke_off(&error).await,
+                None => Box::pin(self.broke_off(&error)).await,
             }),
         }
     }

@@ -8,9 +8,9 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 use hyper::{
-    body::Incoming,
+    body::Body,
     server::conn::{http1, http2},
     service::service_fn,
 };
@@ -27,7 +27,7 @@ use super::{
     version::{self, NoBeginning, Version},
 };
 use crate::{
-    proxy::{self, answer::Failure},
+    proxy::{self, Arrival, answer::Failure},
     settings::Edge,
 };
 
@@ -106,7 +106,8 @@ impl Connection {
         let connection = Arc::new(self.clone());
         let service = service_fn(move |request| {
             let connection = connection.clone();
-            async move { Ok::<_, Infallible>(connection.answer(request).await) }
+            let arrival = Box::new(Arrival::from(request));
+            async move { Ok::<_, Infallible>(connection.answer(arrival).await) }
         });
         let protocols = &self.server.protocols;
         match version {
@@ -163,18 +164,19 @@ impl Connection {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<ExchangeBody<proxy::Body>> {
-        let exchange = self
-            .phase
-            .begin(!hyper::body::Body::is_end_stream(request.body()));
-        let is_http1 = request.version() < http::Version::HTTP_2;
+    async fn answer(&self, arrival: Box<Arrival>) -> Response<ExchangeBody<proxy::Body>> {
+        let exchange = self.phase.begin(!arrival.body.is_end_stream());
+        let is_http1 = arrival.parts.version < http::Version::HTTP_2;
         let server = &self.server;
-        let mut answer = if !is_http1 && is_too_large(&request, server.settings.max_header_bytes) {
-            let failure = Failure::HeadersTooLarge;
-            server.proxy.refuse_unrouted(&failure, request.headers())
-        } else {
-            server.proxy.serve(request, self.peer, self.door).await
-        };
+        let mut answer =
+            if !is_http1 && is_too_large(&arrival.parts, server.settings.max_header_bytes) {
+                let failure = Failure::HeadersTooLarge;
+                server
+                    .proxy
+                    .refuse_unrouted(&failure, &arrival.parts.headers)
+            } else {
+                server.proxy.serve(arrival, self.peer, self.door).await
+            };
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             self.phase.becomes_tunnel();
         } else if is_http1 && server.health.is_draining.load(Ordering::Relaxed) {
@@ -187,9 +189,8 @@ impl Connection {
 }
 
 /// As HTTP/2 counts the size of a head.
-fn is_too_large(request: &Request<Incoming>, most: usize) -> bool {
-    let headers = request.headers();
-    let uri = request.uri();
+fn is_too_large(parts: &Parts, most: usize) -> bool {
+    let (headers, uri) = (&parts.headers, &parts.uri);
     let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
     let host = uri.authority().map_or(0, |host| host.as_str().len());
     let sizes = headers
