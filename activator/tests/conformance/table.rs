@@ -22,7 +22,7 @@ enum Verdict {
     Refused(u16, &'static str),
     /// Thaw answers, and goes on.
     Answered(u16),
-    /// hyper answers, and the connection ends.
+    /// What hyper refuses is told in words of ours, and the connection ends.
     ByHyper(u16),
 }
 
@@ -114,7 +114,10 @@ impl Case {
                 begins(status) && count == 1 && answers.contains(&code) && heard.is_empty()
             }
             Verdict::Answered(status) => begins(status) && count == 2 && heard == [next],
-            Verdict::ByHyper(status) => begins(status) && count == 1 && heard.is_empty(),
+            Verdict::ByHyper(status) => {
+                let is_thaws = answers.contains("\r\nthaw-error: ") && answers.ends_with('}');
+                begins(status) && is_thaws && count == 1 && heard.is_empty()
+            }
         };
         if !is_right {
             wrong.push(format!(
