@@ -60,6 +60,7 @@ impl Running {
         route: &Route,
     ) -> Self {
         let started = Instant::now();
+        upload.progressed();
         let deadline = route.timeouts.duration.map(|duration| started + duration);
         Self {
             exchange: Some(Box::pin(slot.instance.clone().send(request))),

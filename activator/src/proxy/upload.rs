@@ -88,7 +88,8 @@ impl Upload {
         self.is_answered.store(true, Ordering::Relaxed);
     }
 
-    fn progressed(&self) {
+    /// A piece was handed on, or an instance begins to take them: until then nobody was silent.
+    pub(super) fn progressed(&self) {
         let since = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.progress.store(since, Ordering::Relaxed);
     }

@@ -64,6 +64,24 @@ async fn a_boot_does_not_count_against_the_clocks_of_the_invocation() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_wait_for_a_slot_does_not_count_as_silence() {
+    let manifest = Manifest {
+        idle: Some(ms(300)),
+        ..Manifest::default()
+    };
+    let thaw = Thaw::start(manifest).await;
+    thaw.cluster
+        .run_next([crate::support::Program::Late(ms(900))]);
+    let mut client = thaw.client().await;
+    let body = client::whole(vec![b'x'; 1000]);
+    let answer = client.ask(client::request("POST", "/", body)).await;
+    assert_eq!(
+        (answer.instance(), answer.header("received")),
+        ("i1", "1000")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_invocation_that_lasts_too_long_has_no_answer() {
     let manifest = Manifest {
         duration: Some(ms(200)),
