@@ -14,7 +14,7 @@
 //! - [`simulation`]: the engine beside Knative's autoscaler, on the same arrivals
 //!
 //! and, with and without:
-//! - [`bench`]: what Thaw costs beside the floor and beside other proxies
+//! - [`mod@bench`]: what Thaw costs beside the floor and beside other proxies
 
 pub mod bench;
 pub mod chronicle;
