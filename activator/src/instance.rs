@@ -182,18 +182,22 @@ impl Instance {
         }
         let mut connection = match self.connect(connection::SERVING).await {
             Ok(connection) => connection,
-            Err(source) => {
-                let instance = self.name.clone();
-                return Err(SendError::Unreached {
-                    instance,
-                    source,
-                    request: Box::new(request),
-                });
-            }
+            Err(source) => return Err(self.unreached(source, request)),
         };
         match connection.send(request).await {
             Ok(response) => Ok((response, connection)),
-            Err(error) => Err(error.into_error().into()),
+            Err(mut error) => Err(match error.take_message() {
+                Some(unsent) => self.unreached(io::Error::other(error.into_error()), unsent),
+                None => error.into_error().into(),
+            }),
+        }
+    }
+
+    fn unreached(&self, source: io::Error, request: Request<RequestBody>) -> SendError {
+        SendError::Unreached {
+            instance: self.name.clone(),
+            source,
+            request: Box::new(request),
         }
     }
 
