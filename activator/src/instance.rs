@@ -183,18 +183,24 @@ impl Instance {
         // In a box, since it is rare and would make every request's future larger.
         let mut connection = match Box::pin(self.connect(connection::SERVING)).await {
             Ok(connection) => connection,
-            Err(source) => {
-                let instance = self.name.clone();
-                return Err(SendError::Unreached {
-                    instance,
-                    source,
-                    request,
-                });
-            }
+            Err(source) => return Err(self.unreached(source, request)),
         };
         match connection.send(*request).await {
             Ok(response) => Ok((response, connection)),
-            Err(error) => Err(error.into_error().into()),
+            Err(mut error) => Err(match error.take_message() {
+                Some(unsent) => {
+                    self.unreached(io::Error::other(error.into_error()), Box::new(unsent))
+                }
+                None => error.into_error().into(),
+            }),
+        }
+    }
+
+    fn unreached(&self, source: io::Error, request: Box<Request<RequestBody>>) -> SendError {
+        SendError::Unreached {
+            instance: self.name.clone(),
+            source,
+            request,
         }
     }
 

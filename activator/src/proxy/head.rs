@@ -206,6 +206,14 @@ fn strip_trailers(headers: &mut HeaderMap, length: Option<u64>) {
     }
 }
 
+/// The same for trailers as they come, which HTTP/2 does not announce.
+pub(crate) fn strip_taken(trailers: &mut HeaderMap) {
+    let taken = trailers.keys().filter(|name| is_taken(name.as_str()));
+    for name in taken.cloned().collect::<Vec<_>>() {
+        trailers.remove(name);
+    }
+}
+
 /// Removes fields that a program might take for others.
 fn strip_look_alikes(headers: &mut HeaderMap) {
     let names = headers

@@ -17,6 +17,7 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
+    head,
     invitation::Invitation,
     patience::{Patience, Rate},
 };
@@ -207,7 +208,8 @@ impl RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         Poll::Ready(match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
-            Some(Ok(frame)) => {
+            Some(Ok(mut frame)) => {
+                frame.trailers_mut().into_iter().for_each(head::strip_taken);
                 let length = length(&frame);
                 self.bytes.inc_by(length);
                 match self.left.checked_sub(length) {

@@ -88,6 +88,8 @@ impl Connection {
     pub(super) async fn serve(self, mut stream: TcpStream, place: Place) {
         let patience = *self.server.settings.header_timeout;
         let beginning = tokio::select! {
+            // What has come already is answered, also when the stop comes with it.
+            biased;
             beginning = version::detect(&mut stream, patience) => beginning,
             () = self.phase.close.cancelled() => return,
         };

@@ -1,7 +1,7 @@
 //! gRPC: HTTP/2 from end to end.
 
 use futures::SinkExt;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt;
 use hyper::{
     body::{Bytes, Frame, Incoming},
@@ -147,4 +147,21 @@ async fn a_client_that_gives_up_an_open_call_costs_the_instance_and_the_next_cal
     .unwrap();
     assert_eq!(response.headers()["grpc-status"], "5");
     thaw.keeps_its_promises();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trailers_of_a_call_do_not_stand_for_what_thaw_says() {
+    let thaw = start(Manifest::default()).await;
+    let (mut messages, body) = pieces();
+    let sending = call("/call", "one", body);
+    let mut response = soon("a head", connect(&thaw).await.send_request(sending))
+        .await
+        .unwrap();
+    let pair = |name: &str| (name.parse().unwrap(), "1".parse().unwrap());
+    let trailers = HeaderMap::from_iter([pair("x-sum"), pair("x-forwarded-for")]);
+    messages.send(Ok(Frame::trailers(trailers))).await.unwrap();
+    // The function returns what it was sent.
+    let trailers = next(&mut response).await.into_trailers().unwrap();
+    assert!(trailers.contains_key("x-sum"), "{trailers:?}");
+    assert!(!trailers.contains_key("x-forwarded-for"), "{trailers:?}");
 }
