@@ -6,7 +6,7 @@ use crds::function::OnDisconnect;
 use futures::future::BoxFuture;
 use http::{Request, Response, StatusCode};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::{
     answer::Failure,
@@ -216,12 +216,4 @@ fn sooner(one: Clock, other: Clock) -> Clock {
         .0
         .is_some_and(|at| one.0.is_none_or(|first| at < first));
     if is_other { other } else { one }
-}
-
-/// Waits until then; for ever if there is no such time.
-pub(super) async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }

@@ -14,10 +14,8 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{
-    body::{Clocks, Held},
-    running::until,
-};
+use super::body::{Clocks, Held};
+use crate::alarm::Alarm;
 
 /// Read at once.
 const PIECE: usize = 16 << 10;
@@ -50,7 +48,7 @@ impl Tunnel {
             response_bytes,
         } = self;
         let mut slot = held.slot;
-        let activity = Activity::new();
+        let (activity, mut deadline) = (Activity::new(), Alarm::default());
         let carried = async {
             let Ok(instance) = instance.await else {
                 return false;
@@ -74,7 +72,7 @@ impl Tunnel {
         let has_ended = tokio::select! {
             has_ended = carried => has_ended,
             () = activity.ceases_for(clocks.idle) => false,
-            () = until(clocks.deadline) => false,
+            () = deadline.until(clocks.deadline) => false,
         };
         if has_ended {
             slot.finish();

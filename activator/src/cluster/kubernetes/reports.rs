@@ -229,7 +229,7 @@ async fn write(client: Client, known: Known, mut waiting: mpsc::Receiver<News>) 
             let Err(error) = write_status(&client, &state, &name).await else {
                 break;
             };
-            tracing::warn!(namespace = name.0, function = name.1, attempt, %error, "cannot write lastBoot");
+            tracing::warn!(namespace = name.0, function = name.1, attempt, %error, "cannot write the status of entrypoints");
             tokio::time::sleep(RETRY).await;
         }
         if let (Some((key, failure)), Some(state)) = (failure, state(&name)) {
