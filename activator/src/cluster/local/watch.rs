@@ -89,13 +89,10 @@ impl Watch {
                 .collect();
             if !restarting.is_empty() {
                 let names: Vec<_> = restarting.iter().map(|name| name.2.as_str()).collect();
-                self.view.news(&format!(
-                    "{} changed: {} restarts",
-                    list(&files),
-                    names.join(", ")
-                ));
-                self.functions
-                    .restart(&restarting.into_iter().cloned().collect::<Vec<_>>());
+                let news = format!("{} changed: {} restarts", list(&files), names.join(", "));
+                let restarting: Vec<_> = restarting.into_iter().cloned().collect();
+                self.functions.restart(&restarting);
+                self.view.news(&news);
             }
         }
     }
@@ -103,9 +100,10 @@ impl Watch {
     fn read_again(&mut self) {
         match manifest::read(&self.given) {
             Ok(read) => {
+                // Said when it is so: who reads it may send the next request.
+                self.functions.apply(read.functions);
                 self.view.news("the manifest changed and is read again");
                 read.notes.iter().for_each(|note| self.view.news(note));
-                self.functions.apply(read.functions);
                 if let Err(error) = self.look_at_all() {
                     self.view
                         .news(&format!("not every file can be watched: {error}"));
