@@ -13,7 +13,7 @@ use crate::{
         Burst, EntrypointFields, EntrypointSpec, FreezeMode, FreezeSpec, FunctionSpec, LimitsSpec,
         OnDisconnect, PathMatch, Protocol, ScaleSpec, TimeoutsSpec, VerifySpec, VerifyWhen,
     },
-    names,
+    hosts, names,
     pod::PodFields,
     values,
 };
@@ -137,6 +137,7 @@ pub struct InvalidSpec {
 /// # Errors
 /// The first rule that the manifest breaks.
 pub fn resolve(spec: &FunctionSpec) -> Result<Vec<Entrypoint>, InvalidSpec> {
+    hosts::check(spec)?;
     let entrypoints = read(spec);
     entrypoints.iter().try_for_each(check)?;
     Ok(entrypoints)

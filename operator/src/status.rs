@@ -6,7 +6,7 @@
 
 use crds::{
     FunctionStatus,
-    conditions::{READY, RECONCILING, Reason, STALLED},
+    conditions::{READY, RECONCILING, ROUTES_READY, Reason, STALLED},
     status::{EntrypointStatus, Rollback},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -16,8 +16,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 pub struct Report {
     /// Name of the entrypoint.
     pub name: String,
-    /// Where it is reached.
-    pub url: String,
+    /// Where it is reached, if it is anywhere.
+    pub url: Option<String>,
     /// The revision that the manifest asks for; `None` when the manifest could not be read.
     pub revision: Option<String>,
     /// The revision that takes traffic.
@@ -46,8 +46,12 @@ pub enum Trouble {
 pub struct Facts<'a> {
     /// The `metadata.generation` that was looked at.
     pub generation: Option<i64>,
-    /// Where the function is reached, without a path.
-    pub url: &'a str,
+    /// Where the function is reached, without a path; the default address first.
+    pub urls: Vec<String>,
+    /// The custom hosts that it has.
+    pub hosts: Vec<String>,
+    /// What keeps hosts from leading to it. The first counts.
+    pub unrouted: Vec<(Reason, String)>,
     /// One for each entrypoint, in the order of the manifest.
     pub entrypoints: Vec<Report>,
     /// The first of each kind counts.
@@ -85,8 +89,9 @@ pub fn status(facts: Facts<'_>, now: &Time) -> FunctionStatus {
         .collect();
     FunctionStatus {
         observed_generation: facts.generation,
-        url: Some(facts.url.to_owned()),
-        urls: vec![facts.url.to_owned()],
+        url: facts.urls.first().cloned(),
+        urls: facts.urls,
+        hosts: facts.hosts,
         conditions,
         instances: Some(facts.entrypoints.iter().map(|e| e.instances).sum()),
         entrypoints: facts.entrypoints.into_iter().map(entrypoint).collect(),
@@ -95,7 +100,7 @@ pub fn status(facts: Facts<'_>, now: &Time) -> FunctionStatus {
 
 fn entrypoint(report: Report) -> EntrypointStatus {
     EntrypointStatus {
-        url: Some(report.url),
+        url: report.url,
         name: report.name,
         revision: report.revision,
         ready_revision: report.ready_revision,
@@ -110,7 +115,7 @@ fn entrypoint(report: Report) -> EntrypointStatus {
 
 type Verdict = (&'static str, &'static str, Reason, String);
 
-fn conditions(facts: &Facts<'_>) -> [Verdict; 3] {
+fn conditions(facts: &Facts<'_>) -> [Verdict; 4] {
     let stalled = facts.troubles.iter().find_map(|trouble| match trouble {
         Trouble::Stalled(reason, message) => Some((*reason, message.clone())),
         Trouble::Retrying(..) => None,
@@ -146,7 +151,19 @@ fn conditions(facts: &Facts<'_>) -> [Verdict; 3] {
         ready,
         verdict(RECONCILING, retrying),
         verdict(STALLED, stalled),
+        routes(facts),
     ]
+}
+
+/// A host that is missing takes nothing from those that are there, so it is no part of `Ready`.
+fn routes(facts: &Facts<'_>) -> Verdict {
+    match facts.unrouted.first() {
+        None => {
+            let message = "every host leads to the function".to_owned();
+            (ROUTES_READY, "True", Reason::Available, message)
+        }
+        Some((reason, message)) => (ROUTES_READY, "False", *reason, message.clone()),
+    }
 }
 
 /// Says what happens next; the number of instances is left out, so that the message stands still while they come and go.

@@ -4,6 +4,7 @@
 mod bad_manifests;
 mod boots_that_fail;
 mod entrypoints_are_islands;
+mod hosts;
 mod instances_are_reused;
 mod judged_from_outside;
 mod one_invocation_one_instance;

@@ -1,5 +1,6 @@
 //! Stories in which parts of Thaw or of the cluster go away. They disturb every Function of the cluster: nothing else may run beside
 //! them, and they run one after the other.
 
+mod gateway;
 mod killed;
 mod upgraded;

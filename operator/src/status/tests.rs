@@ -9,7 +9,7 @@ fn at(second: i64) -> Time {
 fn entrypoint(name: &str, revision: &str, ready: Option<&str>) -> Report {
     Report {
         name: name.to_owned(),
-        url: format!("http://shop--prod.example.com/{name}"),
+        url: Some(format!("http://shop--prod.example.com/{name}")),
         revision: Some(revision.to_owned()),
         ready_revision: ready.map(str::to_owned),
         verifying: None,
@@ -22,7 +22,9 @@ fn entrypoint(name: &str, revision: &str, ready: Option<&str>) -> Report {
 fn facts(previous: &FunctionStatus, troubles: Vec<Trouble>, entrypoints: Vec<Report>) -> Facts<'_> {
     Facts {
         generation: Some(3),
-        url: "http://shop--prod.example.com",
+        urls: vec!["http://shop--prod.example.com".to_owned()],
+        hosts: vec![],
+        unrouted: vec![],
         entrypoints,
         troubles,
         previous,

@@ -10,13 +10,12 @@ use std::{
 use crds::{
     Function,
     entrypoint::{Entrypoint as Manifest, read, resolve},
-    names,
     pod::PodFields,
     status::EntrypointStatus,
 };
 use kube::{ResourceExt, core::DeserializeGuard};
 
-use super::{reports::Reports, verifications::Verifications};
+use super::{hosts::Hosts, reports::Reports, verifications::Verifications};
 use crate::{
     engine::Settings,
     entrypoint::Key,
@@ -30,11 +29,11 @@ use crate::{
 const VERIFIED_WITHIN: Duration = Duration::from_secs(60);
 
 /// A Function's namespace and name.
-type Name = (String, String);
+pub(super) type Name = (String, String);
 
 /// What Functions route to.
 pub(super) struct Functions {
-    domain: String,
+    hosts: Hosts,
     proxy: Arc<Proxy>,
     entrypoints: Arc<Entrypoints>,
     reports: Reports,
@@ -45,13 +44,13 @@ pub(super) struct Functions {
 
 impl Functions {
     pub(super) fn new(
-        domain: String,
+        hosts: Hosts,
         proxy: Arc<Proxy>,
         entrypoints: Arc<Entrypoints>,
         reports: Reports,
     ) -> Self {
         Self {
-            domain,
+            hosts,
             proxy,
             entrypoints,
             verifications: Verifications::new(reports.clone()),
@@ -98,24 +97,25 @@ impl Functions {
             .into_iter()
             .map(|route| (route.path.clone(), route))
             .collect();
-        self.publish(
-            &namespace,
-            &name,
-            Some(Host {
-                function: name.clone(),
-                visibility: function.spec.visibility.unwrap_or_default(),
-                paths,
-            }),
-        );
-        self.retarget((namespace, name), targets)
+        let paths = Host {
+            function: name.clone(),
+            visibility: function.spec.visibility.unwrap_or_default(),
+            paths,
+        };
+        let name = (namespace, name);
+        let routes = self.proxy.routes.load();
+        let routes = self.hosts.seen(&name, &function, paths, &routes);
+        self.proxy.routes.store(Arc::new(routes));
+        self.retarget(name, targets)
     }
 
     /// Ends the routes of a Function that is gone. Returns the revisions that it led to.
     pub(super) fn gone(&mut self, namespace: &str, name: &str) -> Vec<Key> {
-        self.publish(namespace, name, None);
         self.reports.function_gone(namespace, name);
         self.verifications.keep(namespace, name, vec![]);
         let name = (namespace.to_owned(), name.to_owned());
+        let routes = self.hosts.gone(&name, &self.proxy.routes.load());
+        self.proxy.routes.store(Arc::new(routes));
         let abandoned = self.retarget(name.clone(), vec![]);
         self.targets.remove(&name);
         abandoned
@@ -175,7 +175,8 @@ impl Functions {
         manifests: &[Manifest],
         object: &Function,
     ) -> Vec<Key> {
-        let host = names::default_host(function, namespace, &self.domain);
+        let name = (namespace.to_owned(), function.to_owned());
+        let host = self.hosts.default_host(&name);
         let mut wanted = Vec::new();
         for manifest in manifests {
             let Some(status) = reported(object, manifest) else {
@@ -205,12 +206,6 @@ impl Functions {
         let keys = keys.collect();
         self.verifications.keep(namespace, function, wanted);
         keys
-    }
-
-    fn publish(&self, namespace: &str, function: &str, host: Option<Host>) {
-        let name = names::default_host(function, namespace, &self.domain);
-        let routes = self.proxy.routes.load().with(&name, host);
-        self.proxy.routes.store(Arc::new(routes));
     }
 
     fn retarget(&mut self, name: Name, targets: Vec<Key>) -> Vec<Key> {

@@ -30,6 +30,7 @@ use tokio::sync::watch::Sender;
 
 use super::{
     functions::Functions,
+    hosts::Hosts,
     pods::{self, Life},
     reports::Reports,
 };
@@ -74,14 +75,14 @@ impl World {
     /// Nothing seen yet. `is_synced` becomes true when every watch has listed once.
     pub fn new(
         identity: String,
-        domain: String,
+        hosts: Hosts,
         proxy: Arc<Proxy>,
         entrypoints: Arc<Entrypoints>,
         reports: Reports,
         costs: Arc<AtomicI32>,
         is_synced: Sender<bool>,
     ) -> Self {
-        let functions = Functions::new(domain, proxy, entrypoints.clone(), reports);
+        let functions = Functions::new(hosts, proxy, entrypoints.clone(), reports);
         Self {
             identity,
             entrypoints,
