@@ -66,15 +66,13 @@ const HOW_TO_WRITE: &str = "write a DNS name of two labels or more, such as shop
 fn read(host: &str) -> Option<String> {
     let host = normal(host)?;
     let (_, last) = host.rsplit_once('.')?;
-    let is_name = host.split('.').all(is_label) && last.starts_with(|c: char| c.is_ascii_lowercase());
+    let is_name =
+        host.split('.').all(is_label) && last.starts_with(|c: char| c.is_ascii_lowercase());
     is_name.then(|| host.into_owned())
 }
 
 fn is_label(label: &str) -> bool {
-    label.len() <= LABEL
-        && !label.starts_with('-')
-        && !label.ends_with('-')
-        && !label.contains('_')
+    label.len() <= LABEL && !label.starts_with('-') && !label.ends_with('-') && !label.contains('_')
 }
 
 /// Which hosts a Function has a claim to.

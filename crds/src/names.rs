@@ -40,6 +40,8 @@ pub const HELD_BY: &str = "thaw.dev/held-by";
 /// Pod annotation, Kubernetes' own: the ReplicaSet deletes the lowest first.
 pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
+/// Deployment of the activator. What the operator makes beside it is owned by it.
+pub const ACTIVATOR_DEPLOYMENT: &str = "thaw-activator";
 /// Service of the activator for what the ingress controller lets in.
 pub const PUBLIC_SERVICE: &str = "thaw-activator";
 /// Service of the activator for callers inside the cluster.

@@ -8,30 +8,20 @@ mod allowed;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use crds::{
     conditions::Reason,
+    entrypoint::resolve,
     function::Function,
     hosts::{self, Claim, Kind},
     names,
 };
 use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 
-use crate::observe::Guarded;
+use crate::{observe::Guarded, platform::Platform};
 pub use allowed::Allowed;
-
-/// What the platform says about hosts.
-#[derive(Clone, Debug, Default)]
-pub struct Rules {
-    /// Default hosts are one label below it.
-    pub domain: String,
-    /// Names inside the cluster are below it.
-    pub cluster_domain: String,
-    /// The custom hosts that each namespace may have; `None`: every one.
-    pub allowed: Option<Allowed>,
-}
 
 /// The hosts of one Function.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,10 +61,7 @@ type Name = (String, String);
 
 /// The claims of all Functions.
 #[derive(Debug, Default)]
-pub struct Claims {
-    rules: Rules,
-    state: Mutex<State>,
-}
+pub struct Claims(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -121,64 +108,82 @@ impl Refused {
 }
 
 impl Claims {
-    /// None yet.
-    pub fn new(rules: Rules) -> Self {
-        Self {
-            rules,
-            state: Mutex::default(),
-        }
-    }
-
-    /// What the platform says about hosts.
-    pub fn rules(&self) -> &Rules {
-        &self.rules
-    }
-
     /// The Function is there and wants these hosts. Returns the others whose hosts are not the same any more.
-    pub fn seen(&self, object: &Guarded) -> Vec<ObjectRef<Guarded>> {
+    ///
+    /// A manifest that cannot be read or breaks a rule changes nothing: the Function keeps the hosts that it has.
+    pub fn seen(&self, object: &Guarded, platform: &Platform) -> Vec<ObjectRef<Guarded>> {
         let Ok(function) = &object.0 else {
-            // One that cannot be read any more keeps what it has.
             return vec![];
         };
-        let (default, custom) = self.wanted(function);
-        let of_kind = |kind| Claim::new(kind, &function.metadata);
-        let claim = |kind, host| (host, of_kind(kind));
-        let custom = custom.into_iter().filter_map(Result::ok);
-        let claims = std::iter::once(claim(Kind::Default, default))
-            .chain(custom.map(|host| claim(Kind::Custom, host)));
-        self.state().replace(name_of(function), claims.collect())
+        let name = name_of(function);
+        let mut state = self.state();
+        if state.functions.contains_key(&name) && resolve(&function.spec).is_err() {
+            return vec![];
+        }
+        let custom = wanted(function, platform).into_iter();
+        let custom = custom
+            .filter_map(Result::ok)
+            .map(|host| (Kind::Custom, host));
+        let default = (Kind::Default, default_host(function, platform));
+        let claims = std::iter::once(default).chain(custom);
+        let claims = claims.map(|(kind, host)| (host, Claim::new(kind, &function.metadata)));
+        state.replace(name, claims.collect())
     }
 
     /// The Function is gone. Returns the others whose hosts are not the same any more.
-    pub fn gone<K: Resource<DynamicType = ()>>(&self, object: &K) -> Vec<ObjectRef<Guarded>> {
+    pub fn gone(&self, object: &Guarded) -> Vec<ObjectRef<Guarded>> {
         self.state().replace(name_of(object), vec![])
     }
 
     /// These are all Functions that there are.
-    pub fn listed<'a>(&self, all: impl Iterator<Item = &'a Guarded> + Clone) {
-        let there: HashSet<Name> = all.clone().map(name_of).collect();
+    pub fn listed(&self, all: &[Arc<Guarded>], platform: &Platform) {
+        let there: HashSet<Name> = all.iter().map(|object| name_of(&**object)).collect();
         let mut state = self.state();
         let known = state.functions.keys();
-        let gone: Vec<Name> = known.filter(|name| !there.contains(*name)).cloned().collect();
+        let gone: Vec<Name> = known
+            .filter(|name| !there.contains(*name))
+            .cloned()
+            .collect();
         for name in gone {
             state.replace(name, vec![]);
         }
         drop(state);
         for object in all {
-            self.seen(object);
+            self.seen(object, platform);
         }
     }
 
     /// The hosts that a Function has now.
-    pub fn hosts(&self, function: &Function) -> Hosts {
-        let (default, wanted) = self.wanted(function);
+    pub fn hosts(&self, function: &Function, platform: &Platform) -> Hosts {
+        match resolve(&function.spec) {
+            Ok(_) => self.granted(function, wanted(function, platform), platform),
+            Err(_) => self.kept(function, platform),
+        }
+    }
+
+    /// The same for one whose manifest says nothing that could be followed.
+    pub fn kept<K: Resource<DynamicType = ()>>(&self, object: &K, platform: &Platform) -> Hosts {
+        let claims = self.state().functions.get(&name_of(object)).cloned();
+        let claims = claims.into_iter().flatten();
+        let custom = claims.filter(|(_, claim)| claim.kind == Kind::Custom);
+        let custom = custom.map(|(host, _)| Ok(host)).collect();
+        self.granted(object, custom, platform)
+    }
+
+    fn granted<K: Resource<DynamicType = ()>>(
+        &self,
+        object: &K,
+        wanted: Vec<Result<String, Refused>>,
+        platform: &Platform,
+    ) -> Hosts {
         let state = self.state();
-        let has = |kind, host: &str| state.has(&Claim::new(kind, &function.metadata), host);
+        let has = |kind, host: &str| state.has(&Claim::new(kind, object.meta()), host);
         let taken = |host| Refused {
             host,
             why: Refusal::Taken,
         };
         let mut hosts = Hosts::default();
+        let default = default_host(object, platform);
         if has(Kind::Default, &default) {
             hosts.default = Some(default);
         } else {
@@ -194,44 +199,43 @@ impl Claims {
         hosts
     }
 
-    /// The default host of a Function, and each custom one unless the platform refuses it.
-    fn wanted(&self, function: &Function) -> (String, Vec<Result<String, Refused>>) {
-        let (namespace, name) = name_of(function);
-        let default = names::default_host(&name, &namespace, &self.rules.domain);
-        let custom = hosts::custom(&function.spec).into_iter();
-        let custom = custom.filter(|host| *host != default).map(|host| {
-            match self.rules.refusal(&namespace, &host) {
-                None => Ok(host),
-                Some(why) => Err(Refused { host, why }),
-            }
-        });
-        let custom = custom.collect();
-        (default, custom)
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing under this lock panics; if it did, every Function is looked at again when a watch starts over.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Rules {
-    fn refusal(&self, namespace: &str, host: &str) -> Option<Refusal> {
-        let is_inside = host == self.cluster_domain
-            || host.ends_with(".svc")
-            || host
-                .strip_suffix(&self.cluster_domain)
-                .is_some_and(|rest| rest.ends_with('.'));
-        if names::may_be_default_host(host, &self.domain) {
-            return Some(Refusal::DefaultHost);
-        }
-        if is_inside {
-            return Some(Refusal::InsideName);
-        }
-        let allowed = self.allowed.as_ref();
-        let is_allowed = allowed.is_none_or(|allowed| allowed.allow(namespace, host));
-        (!is_allowed).then_some(Refusal::NotAllowed)
+fn default_host<K: Resource<DynamicType = ()>>(object: &K, platform: &Platform) -> String {
+    let (namespace, name) = name_of(object);
+    names::default_host(&name, &namespace, &platform.domain)
+}
+
+/// Each custom host that a Function asks for, unless the platform refuses it.
+fn wanted(function: &Function, platform: &Platform) -> Vec<Result<String, Refused>> {
+    let namespace = function.namespace().unwrap_or_default();
+    let default = default_host(function, platform);
+    let asked = hosts::custom(&function.spec).into_iter();
+    let asked = asked.filter(|host| *host != default);
+    let judged = asked.map(|host| match refusal(&namespace, &host, platform) {
+        None => Ok(host),
+        Some(why) => Err(Refused { host, why }),
+    });
+    judged.collect()
+}
+
+fn refusal(namespace: &str, host: &str, platform: &Platform) -> Option<Refusal> {
+    let below = host.strip_suffix(&platform.cluster_domain);
+    let is_inside =
+        host.ends_with(".svc") || below.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    if names::may_be_default_host(host, &platform.domain) {
+        return Some(Refusal::DefaultHost);
     }
+    if is_inside {
+        return Some(Refusal::InsideName);
+    }
+    let allowed = platform.allowed_hosts.as_ref();
+    let is_allowed = allowed.is_none_or(|allowed| allowed.allow(namespace, host));
+    (!is_allowed).then_some(Refusal::NotAllowed)
 }
 
 impl State {
@@ -245,7 +249,8 @@ impl State {
             false => self.functions.insert(name.clone(), claims.clone()),
         };
         let before = before.unwrap_or_default();
-        let mut touched: Vec<&String> = before.iter().chain(&claims).map(|(host, _)| host).collect();
+        let mut touched: Vec<&String> =
+            before.iter().chain(&claims).map(|(host, _)| host).collect();
         touched.sort_unstable();
         touched.dedup();
         let holders = |state: &Self| -> Vec<Option<Claim>> {
@@ -263,7 +268,8 @@ impl State {
         let have = holders(self);
         let changed = had.into_iter().zip(have).filter(|(had, has)| had != has);
         let concerned = changed.flat_map(|(had, has)| [had, has]).flatten();
-        let others = concerned.filter(|claim| (&claim.namespace, &claim.name) != (&name.0, &name.1));
+        let others =
+            concerned.filter(|claim| (&claim.namespace, &claim.name) != (&name.0, &name.1));
         let others: HashSet<Name> = others.map(|claim| (claim.namespace, claim.name)).collect();
         let reference = |(namespace, name): Name| ObjectRef::new(&name).within(&namespace);
         others.into_iter().map(reference).collect()
@@ -281,7 +287,8 @@ impl State {
     /// Whether a claim is the least of its host's. One that was not seen yet counts as seen.
     fn has(&self, claim: &Claim, host: &str) -> bool {
         let holder = self.hosts.get(host).and_then(BTreeSet::first);
-        let is_own = |holder: &Claim| (&holder.namespace, &holder.name) == (&claim.namespace, &claim.name);
+        let is_own =
+            |holder: &Claim| (&holder.namespace, &holder.name) == (&claim.namespace, &claim.name);
         holder.is_none_or(|holder| claim <= holder || is_own(holder))
     }
 }

@@ -14,8 +14,9 @@ use kube::{
 use crate::{
     apply::{self, apply},
     desired::decide,
+    hosts::Claims,
     memory::Memory,
-    observe::{Caches, Guarded, observe},
+    observe::{Caches, Guarded, Observed, observe},
     platform::Platform,
     report::{report, report_unreadable},
 };
@@ -31,6 +32,8 @@ pub struct Context {
     pub caches: Caches,
     /// What the watches may not show yet.
     pub memory: Memory,
+    /// Who has which host.
+    pub claims: Claims,
     /// Where Events go.
     pub recorder: Recorder,
     /// What holds for all Functions.
@@ -71,7 +74,10 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
     if function.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    let observed = observe(function, &context.caches, &context.memory);
+    let observed = Observed {
+        hosts: context.claims.hosts(function, &context.platform),
+        ..observe(function, &context.caches, &context.memory)
+    };
     let mut plan = decide(function, &observed, &context.platform);
     let linger = context
         .memory

@@ -92,7 +92,10 @@ async fn one_function_answers_under_any_host_and_several_under_their_own() {
     );
     let thaw = Thaw::start(dir, &[]).await;
     for name in ["one", "two"] {
-        for host in [format!("{name}--default.localhost"), format!("{name}.example.COM")] {
+        for host in [
+            format!("{name}--default.localhost"),
+            format!("{name}.example.COM"),
+        ] {
             assert_eq!(thaw.get_from(&host, "/env?THAW_FUNCTION").await.ok(), name);
         }
         thaw.says(&format!("{name}/web-1 | listening on ")).await;

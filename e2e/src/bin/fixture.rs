@@ -22,7 +22,9 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Full};
-use hyper::{body::Incoming, client::conn::http1 as client, server::conn::http1, service::service_fn};
+use hyper::{
+    body::Incoming, client::conn::http1 as client, server::conn::http1, service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::{

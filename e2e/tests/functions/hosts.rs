@@ -114,7 +114,10 @@ async fn two_namespaces_want_one_host_and_it_never_crosses() -> Result<()> {
             ensure!(told.starts_with("HostConflict: "), "{told}");
             ensure!(told.contains(&host), "{told}");
             let without_host = told.replace(&host, "");
-            ensure!(!without_host.contains(&a.name), "it names a stranger: {told}");
+            ensure!(
+                !without_host.contains(&a.name),
+                "it names a stranger: {told}"
+            );
             answered_by("one", &host).await?;
             answered_by("one", &host.to_uppercase()).await?;
             answered_by("two", &b.host("shop")).await?;
@@ -168,7 +171,9 @@ async fn a_function_is_reached_inside_the_cluster_and_one_for_it_alone_from_nowh
     story("hosts-inside", async |namespace| {
         let host = format!("{}.example.test", namespace.name);
         namespace.apply_ready("caller", CALLER).await?;
-        namespace.apply_ready("shop", &shop("web", &host, "")).await?;
+        namespace
+            .apply_ready("shop", &shop("web", &host, ""))
+            .await?;
         routes(namespace, "True").await?;
         let short = format!("shop.{}", namespace.name);
         for name in [
@@ -217,15 +222,22 @@ async fn a_service_of_the_same_name_is_left_alone_and_the_function_is_ready() ->
             "spec": {"selector": {"app": "theirs"}, "ports": [{"port": 8080}]},
         });
         let apply = PatchParams::apply("thaw-story");
-        services.patch("shop", &apply, &Patch::Apply(&theirs)).await?;
+        services
+            .patch("shop", &apply, &Patch::Apply(&theirs))
+            .await?;
         let host = format!("{}.example.test", namespace.name);
-        namespace.apply_ready("shop", &shop("web", &host, "")).await?;
+        namespace
+            .apply_ready("shop", &shop("web", &host, ""))
+            .await?;
         let told = routes(namespace, "False").await?;
         ensure!(told.starts_with("NameConflict: "), "{told}");
         answered_by("web", &host).await?;
         let service = services.get("shop").await?;
         let spec = service.spec.context("a spec")?;
-        ensure!(spec.external_name.is_none() && spec.selector.is_some(), "{spec:?}");
+        ensure!(
+            spec.external_name.is_none() && spec.selector.is_some(),
+            "{spec:?}"
+        );
 
         services.delete("shop", &DeleteParams::default()).await?;
         routes(namespace, "True").await?;

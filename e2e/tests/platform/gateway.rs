@@ -88,7 +88,8 @@ async fn routes_attach_to_a_gateway_as_soon_as_there_is_one() -> Result<()> {
 
 async fn tell(namespace: &Namespace) -> Result<()> {
     let host = format!("{}.example.test", namespace.name);
-    let gateway = r#"{"gateway": {"name": "traefik", "namespace": "gateway", "sectionName": "web"}}"#;
+    let gateway =
+        r#"{"gateway": {"name": "traefik", "namespace": "gateway", "sectionName": "web"}}"#;
     upgrade(&["--set-json", gateway]).await?;
     namespace.apply_ready("shop", &shop(&host)).await?;
     let missing = routes(namespace, "False").await?;
@@ -104,7 +105,9 @@ async fn tell(namespace: &Namespace) -> Result<()> {
     run("kubectl", &status.split(' ').collect::<Vec<_>>()).await?;
     routes(namespace, "True").await?;
     let events = namespace.events("shop").await?;
-    let said = events.iter().filter(|event| event.starts_with("GatewayMissing"));
+    let said = events
+        .iter()
+        .filter(|event| event.starts_with("GatewayMissing"));
     ensure!(said.count() == 1, "{events:?}");
     attached(namespace).await?;
 
@@ -112,17 +115,24 @@ async fn tell(namespace: &Namespace) -> Result<()> {
     upgrade(&[]).await?;
     let services = Api::<Service>::namespaced(namespace.client.clone(), "gateway");
     let spec = services.get("traefik").await?.spec;
-    let address = spec.and_then(|spec| spec.cluster_ip).context("no address")?;
+    let address = spec
+        .and_then(|spec| spec.cluster_ip)
+        .context("no address")?;
     for host in [&host, &namespace.host("shop")] {
         until(&format!("{host} answers"), SOON, async || {
-            let answer = Call::get(host, "/").send_to(&format!("{address}:80")).await?;
+            let answer = Call::get(host, "/")
+                .send_to(&format!("{address}:80"))
+                .await?;
             let answered = answer.fixture()?.entrypoint;
             ensure!(answered == "web", "{answered} answers");
             Ok(())
         })
         .await?;
     }
-    namespace.functions().delete("shop", &Default::default()).await?;
+    namespace
+        .functions()
+        .delete("shop", &Default::default())
+        .await?;
     until("no HTTPRoute is left", SOON, async || {
         let left = http_routes(namespace).await?;
         let left: Vec<_> = left.iter().map(ResourceExt::name_any).collect();
@@ -138,7 +148,10 @@ async fn attached(namespace: &Namespace) -> Result<()> {
         let routes = http_routes(namespace).await?;
         let route = routes.first().context("there is none")?;
         let parents = route.data["status"]["parents"].as_array();
-        let conditions = parents.into_iter().flatten().filter_map(|parent| parent["conditions"].as_array());
+        let conditions = parents
+            .into_iter()
+            .flatten()
+            .filter_map(|parent| parent["conditions"].as_array());
         let mut conditions = conditions.flatten();
         let is_accepted = conditions.any(|c| c["type"] == "Accepted" && c["status"] == "True");
         ensure!(is_accepted, "{}", route.data["status"]);
@@ -153,5 +166,8 @@ async fn http_routes(namespace: &Namespace) -> Result<Vec<DynamicObject>> {
     let kind = ApiResource::from_gvk(&kind);
     let api = Api::<DynamicObject>::namespaced_with(namespace.client.clone(), NAMESPACE, &kind);
     let labels = format!("{}={}", names::NAMESPACE, namespace.name);
-    Ok(api.list(&ListParams::default().labels(&labels)).await?.items)
+    Ok(api
+        .list(&ListParams::default().labels(&labels))
+        .await?
+        .items)
 }

@@ -32,5 +32,5 @@ pub(super) fn render(
         annotations: BTreeMap::new(),
         spec,
     };
-    Attachment::new(HTTP_ROUTE, function, platform, content)
+    Attachment::new(HTTP_ROUTE, function, &platform.namespace, content)
 }

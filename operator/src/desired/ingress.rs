@@ -41,7 +41,7 @@ pub(super) fn render(
         annotations: settings.annotations.clone(),
         spec,
     };
-    Attachment::new(INGRESS, function, platform, content)
+    Attachment::new(INGRESS, function, &platform.namespace, content)
 }
 
 fn rule(host: &str) -> IngressRule {

@@ -40,5 +40,5 @@ pub(super) fn render(function: &Function, platform: &Platform) -> Attachment {
         annotations: BTreeMap::new(),
         spec,
     };
-    Attachment::new(SERVICE, function, platform, content)
+    Attachment::new(SERVICE, function, &platform.namespace, content)
 }

@@ -22,7 +22,8 @@ impl Allowed {
     /// # Errors
     /// What is wrong with it.
     pub fn read(text: &str) -> Result<Self, String> {
-        let example = r#"write it as {"prod": ["*.example.com", "shop.example.org"], "ops": ["*"]}"#;
+        let example =
+            r#"write it as {"prod": ["*.example.com", "shop.example.org"], "ops": ["*"]}"#;
         let lists: BTreeMap<String, Vec<String>> =
             serde_json::from_str(text).map_err(|error| format!("{error}; {example}"))?;
         let read = |host: &String| {
@@ -80,7 +81,11 @@ mod tests {
             ("lab", "a.example.com", false),
             ("other", "a.example.com", false),
         ] {
-            assert_eq!(allowed.allow(namespace, host), is_allowed, "{namespace} {host}");
+            assert_eq!(
+                allowed.allow(namespace, host),
+                is_allowed,
+                "{namespace} {host}"
+            );
         }
     }
 

@@ -8,20 +8,23 @@ use crate::double::fixtures;
 
 const DOMAIN: &str = "example.com";
 
-fn claims() -> Claims {
-    claims_allowing(None)
+fn platform() -> Platform {
+    fixtures::platform()
 }
 
-fn claims_allowing(allowed: Option<&str>) -> Claims {
-    Claims::new(Rules {
-        domain: DOMAIN.to_owned(),
-        cluster_domain: "cluster.local".to_owned(),
-        allowed: allowed.map(|text| Allowed::read(text).unwrap()),
-    })
+fn allowing(text: &str) -> Platform {
+    Platform {
+        allowed_hosts: Some(Allowed::read(text).unwrap()),
+        ..platform()
+    }
+}
+
+fn guarded(function: &Function) -> Guarded {
+    DeserializeGuard(Ok(function.clone()))
 }
 
 fn function((namespace, name): (&str, &str), created: i64, hosts: &[&str]) -> Function {
-    let mut function = fixtures::function(name, "{entrypoints: [{name: web, path: /}]}");
+    let mut function = fixtures::function(name, "{image: a, entrypoints: [{name: web, path: /}]}");
     function.metadata.namespace = Some(namespace.to_owned());
     function.metadata.creation_timestamp = Some(Time(Timestamp::from_second(created).unwrap()));
     function.spec.hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
@@ -29,41 +32,52 @@ fn function((namespace, name): (&str, &str), created: i64, hosts: &[&str]) -> Fu
 }
 
 fn see(claims: &Claims, function: &Function) -> Vec<Name> {
-    let others = claims.seen(&DeserializeGuard(Ok(function.clone())));
+    let others = claims.seen(&guarded(function), &platform());
     let name = |other: ObjectRef<Guarded>| (other.namespace.unwrap_or_default(), other.name);
     others.into_iter().map(name).collect()
 }
 
 fn leave(claims: &Claims, function: &Function) -> Vec<Name> {
-    let others = claims.gone(function);
+    let others = claims.gone(&guarded(function));
     let name = |other: ObjectRef<Guarded>| (other.namespace.unwrap_or_default(), other.name);
     others.into_iter().map(name).collect()
 }
 
 fn why(hosts: &Hosts) -> Vec<(&str, Refusal)> {
     let refused = hosts.refused.iter();
-    refused.map(|refused| (refused.host.as_str(), refused.why)).collect()
+    refused
+        .map(|refused| (refused.host.as_str(), refused.why))
+        .collect()
 }
 
 #[test]
 fn the_older_function_has_the_host_and_the_younger_one_gets_it_when_the_older_goes() {
-    let claims = claims();
+    let claims = Claims::default();
     let old = function(("prod", "shop"), 1, &["Shop.example.org."]);
     let young = function(("test", "shop"), 2, &["shop.example.org", "b.example.org"]);
     assert!(see(&claims, &young).is_empty());
-    assert_eq!(claims.hosts(&young).custom, ["shop.example.org", "b.example.org"]);
+    assert_eq!(
+        claims.hosts(&young, &platform()).custom,
+        ["shop.example.org", "b.example.org"]
+    );
 
     assert_eq!(see(&claims, &old), [("test".to_owned(), "shop".to_owned())]);
-    assert_eq!(claims.hosts(&old).custom, ["shop.example.org"]);
-    let hosts = claims.hosts(&young);
+    assert_eq!(claims.hosts(&old, &platform()).custom, ["shop.example.org"]);
+    let hosts = claims.hosts(&young, &platform());
     assert_eq!(hosts.custom, ["b.example.org"]);
     assert_eq!(why(&hosts), [("shop.example.org", Refusal::Taken)]);
     assert_eq!(hosts.refused[0].reason(), Reason::HostConflict);
     let told = hosts.refused[0].message();
-    assert!(told.starts_with("shop.example.org ") && !told.contains("prod"), "{told}");
+    assert!(
+        told.starts_with("shop.example.org ") && !told.contains("prod"),
+        "{told}"
+    );
 
-    assert_eq!(leave(&claims, &old), [("test".to_owned(), "shop".to_owned())]);
-    assert!(claims.hosts(&young).refused.is_empty());
+    assert_eq!(
+        leave(&claims, &old),
+        [("test".to_owned(), "shop".to_owned())]
+    );
+    assert!(claims.hosts(&young, &platform()).refused.is_empty());
     assert!(leave(&claims, &young).is_empty());
     let state = claims.state();
     assert!(state.hosts.is_empty() && state.functions.is_empty());
@@ -71,7 +85,7 @@ fn the_older_function_has_the_host_and_the_younger_one_gets_it_when_the_older_go
 
 #[test]
 fn hosts_that_belong_to_the_platform_are_nobodys_custom_ones() {
-    let claims = claims();
+    let claims = Claims::default();
     let cut = names::default_host(&"f".repeat(63), "prod", DOMAIN);
     let hosts = [
         "other--prod.example.com",
@@ -84,7 +98,7 @@ fn hosts_that_belong_to_the_platform_are_nobodys_custom_ones() {
         "a--b.c.example.com",
     ];
     let shop = function(("prod", "shop"), 1, &hosts);
-    let hosts = claims.hosts(&shop);
+    let hosts = claims.hosts(&shop, &platform());
     assert_eq!(hosts.default.as_deref(), Some("shop--prod.example.com"));
     assert_eq!(hosts.custom, ["shop.example.com", "a--b.c.example.com"]);
     assert_eq!(
@@ -101,13 +115,21 @@ fn hosts_that_belong_to_the_platform_are_nobodys_custom_ones() {
 
 #[test]
 fn a_host_that_the_chart_does_not_give_to_the_namespace_is_left_to_others() {
-    let claims = claims_allowing(Some(r#"{"prod": ["*.example.org"]}"#));
+    let (claims, platform) = (
+        Claims::default(),
+        allowing(r#"{"prod": ["*.example.org"]}"#),
+    );
     let test = function(("test", "shop"), 1, &["shop.example.org"]);
-    let prod = function(("prod", "shop"), 2, &["shop.example.org", "shop.example.net"]);
-    see(&claims, &test);
-    see(&claims, &prod);
-    assert_eq!(why(&claims.hosts(&test)), [("shop.example.org", Refusal::NotAllowed)]);
-    let hosts = claims.hosts(&prod);
+    let prod = function(
+        ("prod", "shop"),
+        2,
+        &["shop.example.org", "shop.example.net"],
+    );
+    claims.seen(&guarded(&test), &platform);
+    claims.seen(&guarded(&prod), &platform);
+    let hosts = claims.hosts(&test, &platform);
+    assert_eq!(why(&hosts), [("shop.example.org", Refusal::NotAllowed)]);
+    let hosts = claims.hosts(&prod, &platform);
     assert_eq!(hosts.custom, ["shop.example.org"]);
     assert_eq!(hosts.refused[0].reason(), Reason::HostNotAllowed);
 }
@@ -121,19 +143,25 @@ fn two_default_hosts_that_are_the_same_are_the_older_functions() {
     // Cut, it is one that a Function of a well-chosen namespace has uncut.
     let chosen = label.split_once("--").unwrap().1;
     let squatter = function((chosen, &name), 2, &[]);
-    let claims = claims();
+    let claims = Claims::default();
     see(&claims, &squatter);
-    assert_eq!(claims.hosts(&squatter).default.as_ref(), Some(&host));
+    assert_eq!(
+        claims.hosts(&squatter, &platform()).default.as_ref(),
+        Some(&host)
+    );
     assert_eq!(see(&claims, &victim), [(chosen.to_owned(), name)]);
-    assert_eq!(claims.hosts(&victim).default.as_ref(), Some(&host));
-    let hosts = claims.hosts(&squatter);
+    assert_eq!(
+        claims.hosts(&victim, &platform()).default.as_ref(),
+        Some(&host)
+    );
+    let hosts = claims.hosts(&squatter, &platform());
     assert_eq!(hosts.default, None);
     assert_eq!(why(&hosts), [(host.as_str(), Refusal::Taken)]);
 }
 
 #[test]
 fn a_function_that_cannot_be_read_any_more_keeps_its_hosts() {
-    let claims = claims();
+    let claims = Claims::default();
     let old = function(("prod", "shop"), 1, &["shop.example.org"]);
     let young = function(("test", "shop"), 2, &["shop.example.org"]);
     see(&claims, &old);
@@ -142,10 +170,19 @@ fn a_function_that_cannot_be_read_any_more_keeps_its_hosts() {
     broken["spec"]["entrypoints"] = serde_json::json!(7);
     let broken: Guarded = serde_json::from_value(broken).unwrap();
     assert!(broken.0.is_err());
-    claims.listed([&broken, &DeserializeGuard(Ok(young.clone()))].into_iter());
-    assert_eq!(why(&claims.hosts(&young)), [("shop.example.org", Refusal::Taken)]);
-    claims.listed([&DeserializeGuard(Ok(young.clone()))].into_iter());
-    assert!(claims.hosts(&young).refused.is_empty());
+    let listed = |all: Vec<Guarded>| {
+        let all: Vec<_> = all.into_iter().map(Arc::new).collect();
+        claims.listed(&all, &platform());
+    };
+    let kept = claims.kept(&broken, &platform());
+    assert_eq!(kept.custom, ["shop.example.org"]);
+    listed(vec![broken, guarded(&young)]);
+    assert_eq!(
+        why(&claims.hosts(&young, &platform())),
+        [("shop.example.org", Refusal::Taken)]
+    );
+    listed(vec![guarded(&young)]);
+    assert!(claims.hosts(&young, &platform()).refused.is_empty());
 }
 
 /// splitmix64.
@@ -176,7 +213,10 @@ struct World {
 impl World {
     /// Some Function is made, edited, deleted, or deleted and made anew; whoever is said to be concerned is told anew.
     fn step(&mut self) {
-        let name = (self.dice.pick(&["prod", "test"]), self.dice.pick(&["shop", "api", "f"]));
+        let name = (
+            self.dice.pick(&["prod", "test"]),
+            self.dice.pick(&["shop", "api", "f"]),
+        );
         let key = (name.0.to_owned(), name.1.to_owned());
         let known = self.there.get(&key).cloned();
         let others = match (known, self.dice.roll(3)) {
@@ -188,7 +228,9 @@ impl World {
             (known, roll) => {
                 // A recreation whose deletion nobody saw, or an edit, which keeps the age.
                 let created = match known {
-                    Some(known) if roll == 1 => Claim::new(Kind::Custom, &known.metadata).created.as_second(),
+                    Some(known) if roll == 1 => Claim::new(Kind::Custom, &known.metadata)
+                        .created
+                        .as_second(),
                     _ => self.dice.roll(4) as i64,
                 };
                 let hosts = self.hosts();
@@ -205,16 +247,28 @@ impl World {
     /// Up to four spellings of few hosts, those of the platform included.
     fn hosts(&mut self) -> Vec<&'static str> {
         const HOSTS: [&str; 12] = [
-            "a.example.org", "A.Example.ORG", "a.example.org.", "A.EXAMPLE.ORG.",
-            "b.example.org", "B.example.org.", "c.example.com", "C.Example.com.",
-            "shop--prod.example.com", "Api--Test.example.com.", "shop.prod.svc", "d.example.net",
+            "a.example.org",
+            "A.Example.ORG",
+            "a.example.org.",
+            "A.EXAMPLE.ORG.",
+            "b.example.org",
+            "B.example.org.",
+            "c.example.com",
+            "C.Example.com.",
+            "shop--prod.example.com",
+            "Api--Test.example.com.",
+            "shop.prod.svc",
+            "d.example.net",
         ];
-        (0..self.dice.roll(5)).map(|_| self.dice.pick(&HOSTS)).collect()
+        (0..self.dice.roll(5))
+            .map(|_| self.dice.pick(&HOSTS))
+            .collect()
     }
 
     fn tell(&mut self, name: &Name) {
         let function = &self.there[name];
-        self.told.insert(name.clone(), self.claims.hosts(function));
+        self.told
+            .insert(name.clone(), self.claims.hosts(function, &platform()));
     }
 
     /// Who has a host, told from nothing but what is there: custom hosts go by age, then by name; default ones are their Functions'.
@@ -223,14 +277,25 @@ impl World {
             let spelled = |wanted: &String| wanted.to_lowercase().trim_end_matches('.') == host;
             function.spec.hosts.iter().any(spelled)
         };
-        let age = |function: &Function| function.metadata.creation_timestamp.clone().map(|time| time.0);
+        let age = |function: &Function| {
+            function
+                .metadata
+                .creation_timestamp
+                .clone()
+                .map(|time| time.0)
+        };
         let all = self.there.iter().filter(|(_, function)| wants(function));
-        all.min_by_key(|(name, function)| (age(function), (*name).clone())).map(|(name, _)| name)
+        all.min_by_key(|(name, function)| (age(function), (*name).clone()))
+            .map(|(name, _)| name)
     }
 
     fn check(&self) {
         for (name, told) in &self.told {
-            assert_eq!(*told, self.claims.hosts(&self.there[name]), "{name:?} was not told");
+            assert_eq!(
+                *told,
+                self.claims.hosts(&self.there[name], &platform()),
+                "{name:?} was not told"
+            );
             let default = format!("{}--{}.{DOMAIN}", name.1, name.0);
             assert_eq!(told.default, Some(default), "{name:?}");
             for host in &told.custom {
@@ -249,7 +314,7 @@ impl World {
         for at in (1..all.len()).rev() {
             all.swap(at, self.dice.roll(at + 1));
         }
-        self.claims = claims();
+        self.claims = Claims::default();
         for function in &all {
             see(&self.claims, function);
         }
@@ -263,7 +328,7 @@ fn no_host_ever_crosses_and_the_oldest_has_it_in_every_order_of_events() {
         let mut world = World {
             dice: Dice(seed),
             there: BTreeMap::new(),
-            claims: claims(),
+            claims: Claims::default(),
             told: BTreeMap::new(),
         };
         for _ in 0..60 {
@@ -274,7 +339,11 @@ fn no_host_ever_crosses_and_the_oldest_has_it_in_every_order_of_events() {
                 world.check();
             }
         }
-        custom += world.told.values().map(|hosts| hosts.custom.len()).sum::<usize>();
+        custom += world
+            .told
+            .values()
+            .map(|hosts| hosts.custom.len())
+            .sum::<usize>();
     }
     assert!(custom > 400, "hardly any host was given: {custom}");
 }

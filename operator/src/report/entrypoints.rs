@@ -51,11 +51,11 @@ pub(super) fn reports(
     observed: &Observed,
     children: &[Child],
     rollouts: Vec<Rollout>,
-    url: &str,
+    url: Option<&String>,
 ) -> Vec<Report> {
     let report = |(child, rollout): (&Child, Rollout)| Report {
         name: child.entrypoint.clone(),
-        url: format!("{url}{}", child.path),
+        url: url.map(|url| format!("{url}{}", child.path)),
         revision: Some(child.revision.clone()),
         ready_revision: rollout.ready,
         verifying: rollout.verifying,
@@ -74,7 +74,7 @@ pub(super) fn unchanged(previous: &FunctionStatus, children: &[Arc<Deployment>])
         .filter(|entrypoint| entrypoint.revision.is_some())
         .map(|entrypoint| Report {
             name: entrypoint.name.clone(),
-            url: entrypoint.url.clone().unwrap_or_default(),
+            url: entrypoint.url.clone(),
             revision: entrypoint.revision.clone(),
             ready_revision: entrypoint.ready_revision.clone(),
             verifying: entrypoint.verifying.clone(),

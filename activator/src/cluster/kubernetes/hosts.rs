@@ -17,7 +17,7 @@ use crate::routes::{Host, Routes};
 
 /// The hosts of all Functions.
 #[derive(Debug)]
-pub(super) struct Hosts {
+pub struct Hosts {
     domain: String,
     cluster_domain: String,
     /// Who claims a host and what it would lead to; the first one has it.
@@ -28,7 +28,7 @@ pub(super) struct Hosts {
 
 impl Hosts {
     /// Nobody claims anything.
-    pub(super) fn new(domain: String, cluster_domain: String) -> Self {
+    pub fn new(domain: String, cluster_domain: String) -> Self {
         Self {
             domain,
             cluster_domain,

@@ -71,9 +71,8 @@ pub fn read(files: &[PathBuf]) -> Result<Manifests, Problems> {
     let (mut seen, mut hosts) = (HashSet::new(), HashSet::new());
     for function in &manifests.functions {
         for host in function.hosts.iter().filter(|host| !hosts.insert(*host)) {
-            let problem = format!(
-                "spec.hosts: two Functions want {host}: take it out of one of them"
-            );
+            let problem =
+                format!("spec.hosts: two Functions want {host}: take it out of one of them");
             problems.push(problem);
         }
         if !seen.insert((&function.namespace, &function.name)) {

@@ -45,7 +45,12 @@ fn a_function_answers_at_the_hosts_that_it_was_given_and_asks_for() {
     let (mut hosts, shop) = (hosts(), name("prod", "shop"));
     let asked = ["Shop.Example.com.", "b.example.com"];
     let given = ["shop.example.com", "old.example.com"];
-    let routes = see(&mut hosts, &Routes::default(), &shop, &function(&shop, 1, &asked, &given));
+    let routes = see(
+        &mut hosts,
+        &Routes::default(),
+        &shop,
+        &function(&shop, 1, &asked, &given),
+    );
     let public = |host| answers(&routes, host, Door::Public);
     assert_eq!(public("shop--prod.test"), Some("prod/shop"));
     assert_eq!(public("shop.example.com"), Some("prod/shop"));
@@ -80,7 +85,12 @@ impl Dice {
     }
 }
 
-const HOSTS: [&str; 4] = ["a.example.com", "b.example.com", "c.example.com", "shop.prod"];
+const HOSTS: [&str; 4] = [
+    "a.example.com",
+    "b.example.com",
+    "c.example.com",
+    "shop.prod",
+];
 const SPELLINGS: [&str; 6] = [
     "a.example.com",
     "A.Example.com.",
@@ -110,7 +120,10 @@ impl World {
     /// A Function changes in any way, the operator's word on it included. Statuses that disagree are as good as others: an activator may see
     /// any mixture of old and new ones.
     fn step(&mut self, dice: &mut Dice) {
-        let (namespace, of) = (["prod", "test"][dice.roll(2)], ["shop", "api", "z"][dice.roll(3)]);
+        let (namespace, of) = (
+            ["prod", "test"][dice.roll(2)],
+            ["shop", "api", "z"][dice.roll(3)],
+        );
         let name = name(namespace, of);
         if dice.roll(4) == 0 {
             self.there.remove(&name);
@@ -143,7 +156,10 @@ impl World {
             let status = function.status.as_ref().unwrap();
             status.hosts.iter().any(|given| given == host)
         };
-        let all = self.there.iter().filter(|(_, function)| asks(function) && has(function));
+        let all = self
+            .there
+            .iter()
+            .filter(|(_, function)| asks(function) && has(function));
         let age = |function: &Function| function.metadata.creation_timestamp.as_ref().map(|t| t.0);
         let first = all.min_by_key(|(name, function)| (age(function), (*name).clone()));
         first.map(|(name, _)| format!("{}/{}", name.0, name.1))
@@ -154,9 +170,10 @@ impl World {
             let answers = answers(&self.routes, host, Door::Public);
             assert_eq!(answers, self.owner(host).as_deref(), "{host}");
         }
-        for (namespace, of) in ["prod", "test"].into_iter().flat_map(|namespace| {
-            ["shop", "api", "z"].map(|function| (namespace, function))
-        }) {
+        for (namespace, of) in ["prod", "test"]
+            .into_iter()
+            .flat_map(|namespace| ["shop", "api", "z"].map(|function| (namespace, function)))
+        {
             let own = format!("{namespace}/{of}");
             let is_there = self.there.contains_key(&name(namespace, of));
             let expected = is_there.then_some(own.as_str());

@@ -27,7 +27,10 @@ pub(super) fn notes(spec: &FunctionSpec) -> Vec<String> {
         notes.push(format!("spec.revisionHistoryLimit: {NO_REVISIONS}"));
     }
     if !hosts.is_empty() {
-        notes.push("spec.hosts: there is no DNS for them here; requests with such a Host are answered".into());
+        notes.push(
+            "spec.hosts: there is no DNS for them here; requests with such a Host are answered"
+                .into(),
+        );
     }
     if *visibility == Some(Visibility::Cluster) {
         notes.push("spec.visibility: there is one address here, and every function answers".into());
