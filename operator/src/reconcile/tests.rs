@@ -6,6 +6,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
+mod bundles;
 mod rollouts;
 
 use super::*;
