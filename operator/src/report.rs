@@ -60,7 +60,9 @@ pub async fn report(
             let rollouts = rollouts(function, observed, children, &applied, &rollbacks);
             troubles.extend(rollbacks.troubles);
             troubles.extend(rollouts.iter().flat_map(|rollout| rollout.troubles.clone()));
-            reports(observed, children, rollouts, addresses.first())
+            let inside = inside(function);
+            let url = addresses.first().unwrap_or(&inside);
+            reports(observed, children, rollouts, url)
         }
         Err(_) => unchanged(&observed.previous, &observed.children),
     };
@@ -132,6 +134,12 @@ pub async fn report_unreadable(
 /// Where a Function is reached, without a path.
 fn addresses(hosts: &Hosts, context: &Context) -> Vec<String> {
     hosts.all().map(|host| context.platform.url(host)).collect()
+}
+
+/// Where callers inside the cluster reach a Function.
+fn inside(function: &Function) -> String {
+    let namespace = function.namespace().unwrap_or_default();
+    format!("http://{}.{namespace}", function.name_any())
 }
 
 /// Whether nothing tells when this ends. A missing API is watched for, and what could not be written yet is an error.

@@ -10,6 +10,8 @@ fn entrypoint(name: &str, revision: &str, ready: Option<&str>) -> Report {
     Report {
         name: name.to_owned(),
         url: Some(format!("http://shop--prod.example.com/{name}")),
+        entrypoints: vec![],
+        predecessors: vec![],
         revision: Some(revision.to_owned()),
         ready_revision: ready.map(str::to_owned),
         verifying: None,
