@@ -212,7 +212,7 @@ async fn a_function_is_reached_inside_the_cluster_and_one_for_it_alone_from_nowh
 }
 
 #[tokio::test]
-async fn a_service_of_the_same_name_is_left_alone_and_the_function_is_ready() -> Result<()> {
+async fn objects_of_somebody_else_are_left_alone_and_the_function_is_ready() -> Result<()> {
     story("hosts-service", async |namespace| {
         let services = namespace.api::<Service>();
         let theirs = json!({
@@ -241,6 +241,35 @@ async fn a_service_of_the_same_name_is_left_alone_and_the_function_is_ready() ->
 
         services.delete("shop", &DeleteParams::default()).await?;
         routes(namespace, "True").await?;
+        delete(namespace).await?;
+
+        // The same beside the activator.
+        let name = names::route("shop", &namespace.name);
+        let ingresses = Api::<Ingress>::namespaced(namespace.client.clone(), platform::NAMESPACE);
+        let theirs = json!({
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "Ingress",
+            "metadata": {"name": name},
+            "spec": {"defaultBackend": {"service": {"name": "theirs", "port": {"number": 80}}}},
+        });
+        ingresses
+            .patch(&name, &apply, &Patch::Apply(&theirs))
+            .await?;
+        namespace
+            .apply_ready("shop", &shop("web", &host, ""))
+            .await?;
+        let told = routes(namespace, "False").await;
+        let found = ingresses.get(&name).await?;
+        ingresses.delete(&name, &DeleteParams::default()).await?;
+        let told = told?;
+        ensure!(told.starts_with("NameConflict: "), "{told}");
+        let spec = found.spec.context("a spec")?;
+        ensure!(
+            spec.default_backend.is_some() && spec.rules.is_none(),
+            "{spec:?}"
+        );
+        routes(namespace, "True").await?;
+        answered_by("web", &host).await?;
         delete(namespace).await
     })
     .await
