@@ -35,13 +35,12 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch::Sender;
 
 use super::{
-    apis,
+    apis, deployments,
     functions::Functions,
     pods::{self, Life},
     reports::Reports,
 };
 use crate::{
-    engine::BootFailure,
     entrypoint::{Entrypoint, Key},
     entrypoints::Entrypoints,
     proxy::Proxy,
@@ -136,9 +135,7 @@ impl World {
             ))
             .chain(watches(client, told, PODS, &children, Seen::Pod));
         let mut events = select_all(watches);
-        self.listed = vec![None; events.len()];
-        self.synced = vec![false; events.len()];
-        self.namespaces = namespaces;
+        self.begin(namespaces, events.len());
         while let Some((watch, event)) = events.next().await {
             match event {
                 Seen::Function(event) => {
@@ -150,6 +147,12 @@ impl World {
                 Seen::Pod(event) => self.take(watch, event, Self::pod, Self::pod_gone),
             }
         }
+    }
+
+    fn begin(&mut self, namespaces: Vec<String>, watches: usize) {
+        self.listed = vec![None; watches];
+        self.synced = vec![false; watches];
+        self.namespaces = namespaces;
     }
 
     fn take<K: Resource>(
@@ -261,7 +264,7 @@ impl World {
             entrypoint.observed(None);
         } else {
             entrypoint.observed(Some(u32::try_from(spec).unwrap_or(0)));
-            if let Some(failure) = creation_failure(&object, spec) {
+            if let Some(failure) = deployments::creation_failure(&object, spec) {
                 entrypoint.creation_refused(failure);
             }
         }
@@ -371,27 +374,5 @@ fn identity<K: Resource>(kind: usize, object: &K) -> String {
     )
 }
 
-/// Why the ReplicaSet cannot make the pods it was told to: quota, admission. Only if the word is about the present `replicas`.
-fn creation_failure(deployment: &Deployment, replicas: i32) -> Option<BootFailure> {
-    let status = deployment.status.as_ref()?;
-    if status.observed_generation < deployment.metadata.generation
-        || status.replicas.unwrap_or(0) >= replicas
-    {
-        return None;
-    }
-    let condition = status
-        .conditions
-        .as_ref()?
-        .iter()
-        .find(|c| c.type_ == "ReplicaFailure" && c.status == "True")?;
-    Some(BootFailure {
-        reason: condition
-            .reason
-            .clone()
-            .unwrap_or_else(|| "FailedCreate".to_owned()),
-        message: condition
-            .message
-            .clone()
-            .unwrap_or_else(|| "the pod was refused".to_owned()),
-    })
-}
+#[cfg(test)]
+mod tests;
