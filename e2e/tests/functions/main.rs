@@ -3,6 +3,7 @@
 
 mod bad_manifests;
 mod boots_that_fail;
+mod bundles;
 mod entrypoints_are_islands;
 mod instances_are_reused;
 mod isolation;
