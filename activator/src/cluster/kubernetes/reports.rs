@@ -7,7 +7,7 @@
 mod words;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -57,7 +57,7 @@ struct State {
 
 /// What the status of a Function shows of it.
 struct Shown {
-    /// Its entrypoints, and the revision that the operator asks about.
+    /// Its entrypoints and bundles, and the revision that the operator asks about.
     entrypoints: HashMap<String, Option<String>>,
     boots: HashMap<String, LastBoot>,
     answers: HashMap<String, Verified>,
@@ -67,8 +67,8 @@ struct Shown {
 
 impl Shown {
     fn of(function: &Function) -> Self {
-        let entrypoints = function.spec.entrypoints.iter();
-        let entrypoints = entrypoints.map(|entrypoint| (entrypoint.name.clone(), None));
+        let entrypoints = reported(function).into_iter();
+        let entrypoints = entrypoints.map(|name| (name.to_owned(), None));
         let mut shown = Self {
             entrypoints: entrypoints.collect(),
             boots: HashMap::new(),
@@ -237,6 +237,19 @@ impl Reports {
             tracing::warn!(%error, "too many reports are waiting, dropped one");
         }
     }
+}
+
+/// What boots are told of: the bundles and entrypoints of the manifest, and what still answers paths that are theirs now.
+fn reported(function: &Function) -> HashSet<&str> {
+    let statuses = function
+        .status
+        .iter()
+        .flat_map(|status| &status.entrypoints);
+    let predecessors = statuses.flat_map(|status| &status.predecessors);
+    let predecessors = predecessors.map(|before| before.entrypoint.as_str());
+    crds::entrypoint::names(&function.spec)
+        .chain(predecessors)
+        .collect()
 }
 
 /// The wall clock is read here and in the Lease, and nowhere else in this crate.
