@@ -31,6 +31,8 @@ pub const CHILDREN: &str = "app.kubernetes.io/managed-by=thaw";
 /// put a field back at their next pass. And a rollback is not part of what the function is: the next manifest ends it, where a field
 /// would go on pinning the old revision unnoticed.
 pub const ROLLBACK: &str = "thaw.dev/rollback";
+/// Function annotation: with `true`, a change of what a Secret or ConfigMap says that an entrypoint uses makes a new revision of it.
+pub const ROLL_ON_CONFIG_CHANGE: &str = "thaw.dev/roll-on-config-change";
 /// Pod annotation: the activator replica that is finishing invocations on this instance after it stopped being the owner.
 pub const HELD_BY: &str = "thaw.dev/held-by";
 /// Pod annotation, Kubernetes' own: the ReplicaSet deletes the lowest first.
@@ -99,7 +101,7 @@ pub fn entrypoint_labels(entrypoint: &str, revision: &str) -> [(&'static str, St
 }
 
 /// The first `length` hexadecimal digits of the SHA-256 of `bytes`.
-pub(crate) fn hash(bytes: &[u8], length: usize) -> String {
+pub fn hash(bytes: &[u8], length: usize) -> String {
     let digest = Sha256::digest(bytes);
     let mut hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     hex.truncate(length);

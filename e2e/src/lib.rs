@@ -8,6 +8,7 @@
 //! - [`wait`]: waiting for something with a deadline
 //! - [`chronicle`]: everything that pods of a namespace went through
 //! - [`platform`]: Thaw itself: its pods, metrics and Helm release
+//! - [`registry`]: a registry on this machine, and images to push into it
 //! - [`program`]: running `kubectl`, `helm` and others
 //!
 //! and, without a cluster:
@@ -23,6 +24,7 @@ pub mod load;
 pub mod namespace;
 pub mod platform;
 pub mod program;
+pub mod registry;
 pub mod simulation;
 pub mod story;
 pub mod wait;

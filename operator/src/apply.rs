@@ -86,6 +86,10 @@ pub async fn apply(
     let api = Api::namespaced(client.clone(), &namespace);
     let mut applied = Applied::default();
     for child in plan.wanted.iter().flatten() {
+        if !child.verdict.admission.may_boot() {
+            applied.outcomes.push(Outcome::default());
+            continue;
+        }
         let (outcome, error) = ensure(&api, function, observed, child).await;
         applied.outcomes.push(outcome);
         applied.error = applied.error.or(error);

@@ -3,6 +3,8 @@
 //! One watch of Functions and one of Deployments fill the caches that [`crate::observe`] reads, and the same events start the
 //! reconciles, so none runs before its cause is in the cache.
 
+mod inquiries;
+
 use std::{sync::Arc, time::Duration};
 
 use crds::names;
@@ -24,11 +26,12 @@ use kube::{
     },
 };
 use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{Instrument, debug, warn};
 
 use crate::{
     admin::Health,
+    images::{self, Inquiries},
     metrics::{End, Metrics},
     observe::{Caches, Guarded, Writers},
     reconcile::{Context, Error, reconcile},
@@ -47,15 +50,22 @@ type Request = Result<ReconcileRequest<Guarded>, watcher::Error>;
 pub async fn run(
     context: Arc<Context>,
     writers: Writers,
+    inquiries: Inquiries,
     metrics: Metrics,
     health: Health,
     stop: CancellationToken,
 ) {
     let caches = context.caches.clone();
-    let requests = stream::select(
-        function_requests(&context, writers.functions),
-        deployment_requests(&context, writers.deployments),
-    );
+    let requests = stream::select_all([
+        function_requests(&context, writers.functions).boxed(),
+        deployment_requests(&context, writers.deployments).boxed(),
+        inquiries::woken(inquiries.woken),
+        inquiries::changed(&context),
+    ]);
+    // A task of its own: registries are waited for even while every reconcile waits for the API server.
+    let asker = context.clone();
+    let asking = async move { images::ask(&asker.images, &asker.client, inquiries.asks).await };
+    let _asking = AbortOnDropHandle::new(tokio::spawn(asking));
     // The caches wake only the one task that asked last whether they are filled: this one asks, the reconciles ask the token.
     let filled = CancellationToken::new();
     let is_filled = filled.clone();
@@ -227,6 +237,7 @@ fn settle(
             let mut function = ObjectRef::new(&gone.name);
             function.namespace = gone.namespace.clone();
             context.memory.forget(&function);
+            context.configs.forget(&function);
         }
         // `retry` has said it.
         Err(controller::Error::ReconcilerFailed(..)) => {}
@@ -237,7 +248,7 @@ fn settle(
 }
 
 /// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }
@@ -249,7 +260,9 @@ mod tests {
 
     use super::*;
     use crate::{
+        configs::Configs,
         double::{Double, fixtures},
+        images::Images,
         memory::Memory,
         settings::Scheme,
     };
@@ -270,7 +283,10 @@ mod tests {
         let (caches, writers) = Caches::new();
         let metrics = Metrics::new(&mut Registry::default(), caches.clone());
         let client = double.client();
+        let (images, inquiries) = Images::new(images::Settings::default());
         let context = Context {
+            configs: Configs::default(),
+            images,
             recorder: Recorder::new(client.clone(), "thaw-operator".into()),
             client,
             caches,
@@ -280,7 +296,8 @@ mod tests {
         };
         let health = Health::new(tokio::sync::watch::Sender::new(None).subscribe(), WAIT);
         let stop = CancellationToken::new();
-        let run = run(Arc::new(context), writers, metrics, health, stop.clone());
+        let context = Arc::new(context);
+        let run = run(context, writers, inquiries, metrics, health, stop.clone());
         let running = tokio::spawn(run);
 
         let is_ready = |f: &serde_json::Value| f["status"]["conditions"][0]["status"] == "True";

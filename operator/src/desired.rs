@@ -12,7 +12,11 @@ use crds::{
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
 
-use crate::observe::{self, Observed};
+use crate::{
+    inquire::Findings,
+    observe::{self, Observed},
+    size::{Admission, Verdict},
+};
 use deployment::Identity;
 
 /// What to do about a Function.
@@ -20,7 +24,7 @@ use deployment::Identity;
 pub struct Plan {
     /// One child for each entrypoint, in the order of the manifest; or why there is none.
     pub wanted: Result<Vec<Child>, InvalidSpec>,
-    /// Deployments that no entrypoint wants and that have no instance left.
+    /// Deployments that no entrypoint wants, or whose image is refused, and that have no instance left.
     pub orphans: Vec<Arc<Deployment>>,
 }
 
@@ -37,13 +41,15 @@ pub struct Child {
     pub verify: VerifyWhen,
     /// The image, for people.
     pub image: String,
+    /// Whether pods of it may be.
+    pub verdict: Verdict,
     /// The Deployment, without `replicas`.
     pub deployment: Deployment,
 }
 
 /// Decides what to do about `function`. A manifest that breaks a rule changes nothing: a bad edit takes nothing down.
 pub fn decide(function: &Function, observed: &Observed) -> Plan {
-    let wanted = children(function);
+    let wanted = children(function, observed);
     let orphans = match &wanted {
         Ok(wanted) => orphans(wanted, observed, revision_history_limit(&function.spec)),
         Err(_) => Vec::new(),
@@ -51,9 +57,13 @@ pub fn decide(function: &Function, observed: &Observed) -> Plan {
     Plan { wanted, orphans }
 }
 
-fn children(function: &Function) -> Result<Vec<Child>, InvalidSpec> {
+fn children(function: &Function, observed: &Observed) -> Result<Vec<Child>, InvalidSpec> {
     let entrypoints = resolve(&function.spec)?;
-    let child = |entrypoint: crds::Entrypoint| {
+    let Findings {
+        configs, verdicts, ..
+    } = &observed.findings;
+    let child = |mut entrypoint: crds::Entrypoint| {
+        entrypoint.template.config = configs.get(&entrypoint.name).cloned();
         let template = &entrypoint.template;
         let revision = template.revision(&function.name_any(), &entrypoint.name);
         let identity = Identity {
@@ -63,6 +73,7 @@ fn children(function: &Function) -> Result<Vec<Child>, InvalidSpec> {
         };
         let deployment = deployment::render(identity, template);
         Child {
+            verdict: verdicts.get(&entrypoint.name).cloned().unwrap_or_default(),
             image: entrypoint.template.image,
             entrypoint: entrypoint.name,
             path: entrypoint.path,
@@ -82,6 +93,7 @@ fn orphans(wanted: &[Child], observed: &Observed, limit: usize) -> Vec<Arc<Deplo
     let is_wanted = |deployment: &Deployment| {
         wanted
             .iter()
+            .filter(|child| child.verdict.admission != Admission::Refused)
             .any(|child| child.deployment.name_any() == deployment.name_any())
     };
     let is_of_use = |deployment: &Deployment| {

@@ -10,7 +10,9 @@ use kube::{
 };
 use operator::{
     admin::{Admin, Health},
+    configs::Configs,
     controller,
+    images::{self, Images},
     leader::{self, Leader},
     memory::Memory,
     metrics::Metrics,
@@ -41,7 +43,19 @@ async fn main() -> anyhow::Result<ExitCode> {
         controller: name.to_owned(),
         instance: Some(identity.clone()),
     };
+    let (images, inquiries) = Images::new(images::Settings {
+        max_size: settings.max_size.map(|size| size.0),
+        insecure: settings.insecure_registries,
+        may_read: settings.measure_images,
+    });
+    let configs = if settings.config_rolls {
+        Configs::readable()
+    } else {
+        Configs::default()
+    };
     let context = Arc::new(Context {
+        configs,
+        images,
         recorder: Recorder::new(client.clone(), reporter),
         client,
         caches,
@@ -49,7 +63,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         domain: settings.domain,
         scheme: settings.url_scheme,
     });
-    let work = |stop| controller::run(context, writers, metrics, health, stop);
+    let work = |stop| controller::run(context, writers, inquiries, metrics, health, stop);
     let end = run(leader, work).await.context("listen for signals")?;
     admin.abort();
     Ok(end)

@@ -15,7 +15,7 @@ use kube::{
     runtime::reflector::{Store, store::Writer},
 };
 
-use crate::memory::Memory;
+use crate::{inquire::Findings, memory::Memory};
 
 /// A Function, or why it could not be read. One that cannot be read must not stop the watch of all others.
 pub type Guarded = DeserializeGuard<Function>;
@@ -62,6 +62,8 @@ pub struct Observed {
     pub previous: FunctionStatus,
     /// What the activator says about revisions that it was asked to verify, by entrypoint.
     pub answers: HashMap<String, Verified>,
+    /// What was found out beside the caches.
+    pub findings: Findings,
 }
 
 impl Observed {
@@ -86,6 +88,7 @@ pub fn observe(function: &Function, caches: &Caches, memory: &Memory) -> Observe
             .or_else(|| function.status.clone())
             .unwrap_or_default(),
         answers: answers(function),
+        findings: Findings::default(),
     }
 }
 

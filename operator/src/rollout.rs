@@ -35,6 +35,8 @@ pub struct Situation<'a> {
     pub rollback: Option<&'a str>,
     /// How many older revisions are kept.
     pub limit: usize,
+    /// Whether the revision's image is too large.
+    pub is_refused: bool,
 }
 
 /// How an entrypoint goes on.
@@ -56,6 +58,10 @@ pub struct Rollout {
 pub fn rollout(situation: Situation<'_>, exists: impl Fn(&str) -> bool) -> Rollout {
     let Situation { wanted, before, .. } = situation;
     let previous = before.ready_revision.as_deref().filter(|r| exists(r));
+    // It may have the traffic already, if nobody could measure it before it booted.
+    let mut kept_ones = before.kept_revisions.iter().map(String::as_str);
+    let last = kept_ones.find(|kept| situation.is_refused && exists(kept));
+    let previous = previous.or(last);
     let back = rollback::decide(situation, &exists);
     let mut troubles = Vec::from_iter(back.trouble);
     let trusted = || exists(wanted) && is_trusted(situation, previous);

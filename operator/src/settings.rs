@@ -6,6 +6,7 @@ use std::{
 };
 
 use clap::{Parser, ValueEnum};
+use crds::values::Bytes;
 use tracing_subscriber::EnvFilter;
 
 /// What is logged unless RUST_LOG says otherwise. The client logs each refused connection as an error; whoever made the call says what
@@ -31,6 +32,22 @@ pub struct Settings {
     /// How log lines are written; RUST_LOG says which (default info)
     #[arg(long, env = "THAW_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
+
+    /// Revisions with a larger image are refused, where a Function's own maxSize says nothing: a size such as 500Mi
+    #[arg(long, env = "THAW_MAX_SIZE")]
+    pub max_size: Option<Bytes>,
+
+    /// To measure images, the Secrets of imagePullSecrets and what nodes report may be read
+    #[arg(long, env = "THAW_MEASURE_IMAGES")]
+    pub measure_images: bool,
+
+    /// Registries that are asked without TLS, as host:port, with commas between them
+    #[arg(long, env = "THAW_INSECURE_REGISTRIES", value_delimiter = ',')]
+    pub insecure_registries: Vec<String>,
+
+    /// Secrets and ConfigMaps may be read, so that a change of them makes new revisions of Functions that ask for it
+    #[arg(long, env = "THAW_CONFIG_ROLLS")]
+    pub config_rolls: bool,
 
     /// Namespace of the operator and its Lease
     #[arg(long, env = "POD_NAMESPACE")]

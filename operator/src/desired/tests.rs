@@ -8,7 +8,10 @@ const ONE: &str = "{image: a, entrypoints: [{name: web, path: /}]}";
 /// The Deployment of entrypoint `web` at another revision, with so many instances asked for and there.
 fn old(asked: i32, there: i32) -> Arc<Deployment> {
     let function = fixtures::function("shop", "{image: old, entrypoints: [{name: web, path: /}]}");
-    let mut deployment = children(&function).unwrap().remove(0).deployment;
+    let mut deployment = children(&function, &Observed::default())
+        .unwrap()
+        .remove(0)
+        .deployment;
     deployment.metadata.generation = Some(2);
     deployment.spec.as_mut().unwrap().replicas = Some(asked);
     deployment.status = Some(DeploymentStatus {

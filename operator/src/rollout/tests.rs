@@ -25,6 +25,7 @@ fn said(revision: &str, outcome: BootOutcome) -> Verified {
 
 fn situation(before: &EntrypointStatus) -> Situation<'_> {
     Situation {
+        is_refused: false,
         entrypoint: "web",
         wanted: "new",
         when: VerifyWhen::Update,
