@@ -97,6 +97,38 @@ fn each_rule_refuses_what_it_is_for() {
         ),
         (
             "shop",
+            entrypoint("pod: {securityContext: {seccompProfile: {type: Unconfined}}}"),
+            "pod.securityContext: seccomp",
+        ),
+        (
+            "shop",
+            entrypoint("pod: {containerSecurityContext: {appArmorProfile: {type: Unconfined}}}"),
+            "pod.containerSecurityContext: seccomp and AppArmor",
+        ),
+        (
+            "shop",
+            entrypoint("pod: {securityContext: {sysctls: [{name: kernel.msgmax, value: '1'}]}}"),
+            "sysctls",
+        ),
+        (
+            "shop",
+            entrypoint("pod: {containerSecurityContext: {windowsOptions: {hostProcess: true}}}"),
+            "windowsOptions",
+        ),
+        (
+            "shop",
+            entrypoint("pod: {securityContext: {seLinuxOptions: {type: spc_t}}}"),
+            "seLinuxOptions",
+        ),
+        (
+            "shop",
+            entrypoint(
+                "pod: {annotations: {container.apparmor.security.beta.kubernetes.io/function: unconfined}}",
+            ),
+            "AppArmor",
+        ),
+        (
+            "shop",
             entrypoint("pod: {labels: {thaw.dev/function: x}}"),
             "pod.labels",
         ),

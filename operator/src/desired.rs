@@ -1,6 +1,7 @@
 //! What there should be: a pure function of the manifest and of what there is.
 
 mod deployment;
+mod network_policy;
 
 use std::sync::Arc;
 
@@ -10,11 +11,13 @@ use crds::{
     names,
 };
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::ResourceExt;
+use kube::{ResourceExt, api::DynamicObject};
 
 use crate::{
+    attachment::{Attachment, Kind},
     inquire::Findings,
     observe::{self, Observed},
+    platform::Platform,
     size::{Admission, Verdict},
 };
 use deployment::Identity;
@@ -26,6 +29,10 @@ pub struct Plan {
     pub wanted: Result<Vec<Child>, InvalidSpec>,
     /// Deployments that no entrypoint wants, or whose image is refused, and that have no instance left.
     pub orphans: Vec<Arc<Deployment>>,
+    /// What the Function should have besides.
+    pub attachments: Vec<Attachment>,
+    /// What it has besides and should not.
+    pub surplus: Vec<(Kind, Arc<DynamicObject>)>,
 }
 
 /// A Deployment that should be.
@@ -48,13 +55,37 @@ pub struct Child {
 }
 
 /// Decides what to do about `function`. A manifest that breaks a rule changes nothing: a bad edit takes nothing down.
-pub fn decide(function: &Function, observed: &Observed) -> Plan {
+pub fn decide(function: &Function, observed: &Observed, platform: &Platform) -> Plan {
     let wanted = children(function, observed);
     let orphans = match &wanted {
         Ok(wanted) => orphans(wanted, observed, revision_history_limit(&function.spec)),
         Err(_) => Vec::new(),
     };
-    Plan { wanted, orphans }
+    let attachments: Vec<_> = network_policy::render(function, platform)
+        .into_iter()
+        .collect();
+    let surplus = match &wanted {
+        Ok(_) => surplus(&attachments, observed),
+        Err(_) => Vec::new(),
+    };
+    Plan {
+        wanted,
+        orphans,
+        attachments,
+        surplus,
+    }
+}
+
+fn surplus(wanted: &[Attachment], observed: &Observed) -> Vec<(Kind, Arc<DynamicObject>)> {
+    let is_wanted = |kind: Kind, object: &DynamicObject| {
+        let mut all = wanted.iter();
+        all.any(|wanted| wanted.kind == kind && wanted.name() == object.name_any())
+    };
+    let found = observed.attachments.iter();
+    found
+        .filter(|(kind, object)| !is_wanted(*kind, object))
+        .cloned()
+        .collect()
 }
 
 fn children(function: &Function, observed: &Observed) -> Result<Vec<Child>, InvalidSpec> {

@@ -62,8 +62,10 @@ pub struct Settings {
     pub max_size: Option<u64>,
     /// Registries that are asked without TLS, as host and port.
     pub insecure: Vec<String>,
-    /// Whether the Secrets of `imagePullSecrets` and what nodes report may be read.
-    pub may_read: bool,
+    /// Whether the Secrets of `imagePullSecrets` may be read.
+    pub may_read_secrets: bool,
+    /// Whether what nodes report may be read.
+    pub may_read_nodes: bool,
 }
 
 /// An image as one revision pulls it.
@@ -153,7 +155,7 @@ impl Images {
             Some(Ok(size)) => return Evidence::Registry(size),
             Some(Err(silence)) => silence.to_string(),
         };
-        if !self.settings.may_read {
+        if !self.settings.may_read_nodes {
             return Evidence::Unknowable(silence);
         }
         match self.look(&mut known.nodes, function, || Asked::Nodes) {
@@ -328,7 +330,7 @@ async fn measure(
 
 /// The Secrets that a pod names. As for the kubelet, one that is not there says nothing.
 async fn secrets(images: &Images, client: &Client, question: &Question) -> Vec<Secret> {
-    if !images.settings.may_read {
+    if !images.settings.may_read_secrets {
         return vec![];
     }
     let api: Api<Secret> = Api::namespaced(client.clone(), &question.namespace);

@@ -1,4 +1,4 @@
-//! Function → Deployments and status.
+//! Function → children and status.
 //!
 //! In reading order:
 //! - [`reconcile`]: observe → decide → apply → report, for one Function
@@ -6,12 +6,15 @@
 //! - [`inquire`]: what no watch brings: [`configs`] (what Secrets and ConfigMaps say) and [`images`] (how large images are)
 //! - [`size`]: whether an image is small enough (pure)
 //! - [`desired`]: what there should be (pure)
+//! - [`attachment`]: what a Function has besides its Deployments
+//! - [`platform`]: what holds for all Functions
 //! - [`apply`]: makes the cluster so
 //! - [`report`]: gathers the facts, writes status and Events
 //! - [`rollout`]: which revision takes the traffic (pure)
 //! - [`status`]: what to tell about it (pure)
 //! - [`events`]: what to tell a person (pure)
 //! - [`controller`]: what is watched, when a Function is reconciled, retries
+//! - [`sweep`]: removes what Functions that are gone left behind
 //! - [`memory`]: what the caches cannot know yet
 //! - [`leader`]: one operator at a time
 //! - [`run`]: stands by, leads, stops
@@ -19,6 +22,7 @@
 
 pub mod admin;
 pub mod apply;
+pub mod attachment;
 pub mod configs;
 pub mod controller;
 pub mod desired;
@@ -29,6 +33,7 @@ pub mod leader;
 pub mod memory;
 pub mod metrics;
 pub mod observe;
+pub mod platform;
 pub mod reconcile;
 pub mod report;
 pub mod rollout;
@@ -36,6 +41,7 @@ pub mod run;
 pub mod settings;
 pub mod size;
 pub mod status;
+pub mod sweep;
 
 #[cfg(test)]
 mod double;

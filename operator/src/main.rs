@@ -10,9 +10,8 @@ use kube::{
 };
 use operator::{
     admin::{Admin, Health},
-    configs::Configs,
     controller,
-    images::{self, Images},
+    images::Images,
     leader::{self, Leader},
     memory::Memory,
     metrics::Metrics,
@@ -43,25 +42,15 @@ async fn main() -> anyhow::Result<ExitCode> {
         controller: name.to_owned(),
         instance: Some(identity.clone()),
     };
-    let (images, inquiries) = Images::new(images::Settings {
-        max_size: settings.max_size.map(|size| size.0),
-        insecure: settings.insecure_registries,
-        may_read: settings.measure_images,
-    });
-    let configs = if settings.config_rolls {
-        Configs::readable()
-    } else {
-        Configs::default()
-    };
+    let (images, inquiries) = Images::new(settings.images());
     let context = Arc::new(Context {
-        configs,
+        configs: settings.configs(),
         images,
         recorder: Recorder::new(client.clone(), reporter),
         client,
         caches,
         memory: Memory::default(),
-        domain: settings.domain,
-        scheme: settings.url_scheme,
+        platform: settings.platform(),
     });
     let work = |stop| controller::run(context, writers, inquiries, metrics, health, stop);
     let end = run(leader, work).await.context("listen for signals")?;

@@ -254,7 +254,7 @@ fn unknowable(situation: Situation<'_>, why: &str) -> Verdict {
         entrypoint, image, ..
     } = situation;
     let message = format!(
-        "{entrypoint}: image {image} cannot be measured: {why}; with imageSize in the values of Thaw's chart, the Secrets of imagePullSecrets and what nodes report are read too; {}",
+        "{entrypoint}: image {image} cannot be measured: {why}, and Thaw may not ask nodes; set imageSize in the values of its chart, which lets it read pull secrets and, where it serves the whole cluster, nodes; {}",
         meanwhile(situation)
     );
     Verdict {

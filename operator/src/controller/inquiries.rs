@@ -38,18 +38,46 @@ pub(super) fn changed(context: &Arc<Context>) -> BoxStream<'static, Request> {
     if !context.configs.is_on() {
         return stream::empty().boxed();
     }
-    let secrets = changes::<Secret>(context, Kind::Secret);
-    let maps = changes::<ConfigMap>(context, Kind::ConfigMap);
-    stream::select(secrets, maps).boxed()
+    let namespaces = &context.platform.namespaces;
+    let places: Vec<_> = if namespaces.is_empty() {
+        vec![None]
+    } else {
+        namespaces.iter().map(Some).collect()
+    };
+    let watches = places.into_iter().map(|namespace| {
+        let secrets = changes(api::<Secret>(context, namespace), Kind::Secret, context);
+        let maps = changes(
+            api::<ConfigMap>(context, namespace),
+            Kind::ConfigMap,
+            context,
+        );
+        stream::select(secrets, maps).boxed()
+    });
+    stream::select_all(watches).boxed()
+}
+
+/// The objects of a namespace, or of all.
+fn api<K>(context: &Context, namespace: Option<&String>) -> Api<PartialObjectMeta<K>>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    let client = context.client.clone();
+    match namespace {
+        Some(namespace) => Api::namespaced(client, namespace),
+        None => Api::all(client),
+    }
 }
 
 /// Nothing of the objects is kept: what they say is read by whoever uses them.
-fn changes<K>(context: &Arc<Context>, kind: Kind) -> impl Stream<Item = Request> + Send + use<K>
+fn changes<K>(
+    objects: Api<PartialObjectMeta<K>>,
+    kind: Kind,
+    context: &Arc<Context>,
+) -> impl Stream<Item = Request> + Send + use<K>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     K: Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
-    let objects = Api::<PartialObjectMeta<K>>::all(context.client.clone());
     let context = context.clone();
     watcher(objects, Config::default().timeout(WATCH))
         .default_backoff()

@@ -20,7 +20,8 @@ fn images(settings: Settings) -> (Images, Asks, Woken) {
 
 fn readable() -> (Images, Asks, Woken) {
     images(Settings {
-        may_read: true,
+        may_read_secrets: true,
+        may_read_nodes: true,
         ..Settings::default()
     })
 }

@@ -188,7 +188,7 @@ fn without_leave_to_ask_nodes_an_image_that_nobody_knows_does_not_boot() {
         Some(Trouble::Stalled(Reason::ImageUnmeasured, _))
     ));
     assert!(
-        message(&verdict).contains("no answer; with imageSize"),
+        message(&verdict).contains("no answer, and Thaw may not ask nodes"),
         "{}",
         message(&verdict)
     );

@@ -17,7 +17,8 @@ fn operator() -> Operator {
 
 fn measuring(operator: &mut Operator) {
     let settings = images::Settings {
-        may_read: true,
+        may_read_secrets: true,
+        may_read_nodes: true,
         ..images::Settings::default()
     };
     let context = Arc::get_mut(&mut operator.context).expect("nothing runs");
