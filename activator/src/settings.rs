@@ -121,6 +121,9 @@ pub struct Settings {
     /// X-Real-IP) is kept; what anybody else says is not.
     #[arg(long, env = "THAW_TRUSTED_PROXIES", default_value = TrustedProxies::PRIVATE)]
     pub trusted_proxies: TrustedProxies,
+    /// Namespaces whose Functions are served, with commas between them; not set: all.
+    #[arg(long, env = "THAW_WATCH_NAMESPACES", value_delimiter = ',')]
+    pub watch_namespaces: Vec<String>,
     /// The activator's own namespace.
     #[arg(long, env = "POD_NAMESPACE", default_value = "thaw-system")]
     pub namespace: String,
@@ -146,6 +149,12 @@ impl Settings {
             namespace: cap(self.max_instances_per_namespace),
             boots: cap(self.max_boots),
         }
+    }
+
+    /// Whose Functions are served; empty: those of all.
+    pub fn namespaces(&self) -> Vec<String> {
+        let names = self.watch_namespaces.iter();
+        names.filter(|name| !name.is_empty()).cloned().collect()
     }
 
     /// What requests that wait may hold.

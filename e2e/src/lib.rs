@@ -8,6 +8,7 @@
 //! - [`wait`]: waiting for something with a deadline
 //! - [`chronicle`]: everything that pods of a namespace went through
 //! - [`platform`]: Thaw itself: its pods, metrics and Helm release
+//! - [`audit`]: what its components asked the API server for
 //! - [`registry`]: a registry on this machine, and images to push into it
 //! - [`program`]: running `kubectl`, `helm` and others
 //!
@@ -17,6 +18,7 @@
 //! and, with and without:
 //! - [`mod@bench`]: what Thaw costs beside the floor and beside other proxies
 
+pub mod audit;
 pub mod bench;
 pub mod chronicle;
 pub mod ingress;

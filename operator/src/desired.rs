@@ -6,9 +6,10 @@ mod network_policy;
 use std::sync::Arc;
 
 use crds::{
-    entrypoint::{InvalidSpec, resolve, revision_history_limit},
+    entrypoint::{InvalidSpec, Route, resolve, revision_history_limit},
     function::{Function, VerifyWhen},
     names,
+    status::Predecessor,
 };
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{ResourceExt, api::DynamicObject};
@@ -25,7 +26,7 @@ use deployment::Identity;
 /// What to do about a Function.
 #[derive(Debug)]
 pub struct Plan {
-    /// One child for each entrypoint, in the order of the manifest; or why there is none.
+    /// One child for each bundle and each entrypoint that is in none, in the order of the manifest; or why there is none.
     pub wanted: Result<Vec<Child>, InvalidSpec>,
     /// Deployments that no entrypoint wants, or whose image is refused, and that have no instance left.
     pub orphans: Vec<Arc<Deployment>>,
@@ -38,10 +39,14 @@ pub struct Plan {
 /// A Deployment that should be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Child {
-    /// Name of the entrypoint.
+    /// Name of the entrypoint or bundle.
     pub entrypoint: String,
-    /// Path of the entrypoint.
-    pub path: String,
+    /// Whether it is a bundle.
+    pub is_bundle: bool,
+    /// The paths that lead here.
+    pub routes: Vec<Route>,
+    /// What answered some of these paths before, and is not this entrypoint's revision with the traffic.
+    pub predecessors: Vec<Predecessor>,
     /// Revision of the entrypoint's template.
     pub revision: String,
     /// Whether the revision has to answer before it takes the traffic.
@@ -105,9 +110,11 @@ fn children(function: &Function, observed: &Observed) -> Result<Vec<Child>, Inva
         let deployment = deployment::render(identity, template);
         Child {
             verdict: verdicts.get(&entrypoint.name).cloned().unwrap_or_default(),
+            predecessors: predecessors(function, observed, &entrypoint),
             image: entrypoint.template.image,
             entrypoint: entrypoint.name,
-            path: entrypoint.path,
+            is_bundle: entrypoint.is_bundle,
+            routes: entrypoint.routes,
             verify: entrypoint.verify.when,
             revision,
             deployment,
@@ -116,10 +123,31 @@ fn children(function: &Function, observed: &Observed) -> Result<Vec<Child>, Inva
     Ok(entrypoints.into_iter().map(child).collect())
 }
 
+/// What answers paths of an entrypoint that were another's before: it came into a bundle, or left one, or has a new name.
+fn predecessors(
+    function: &Function,
+    observed: &Observed,
+    entrypoint: &crds::Entrypoint,
+) -> Vec<Predecessor> {
+    let reported = observed.reported(&entrypoint.name);
+    let ready = reported.and_then(|reported| reported.ready_revision.as_deref());
+    let predecessor = |route: &Route| {
+        let (name, revision) = observed.previous.answering(&entrypoint.name, &route.path)?;
+        let is_own = name == entrypoint.name && ready == Some(revision);
+        let is_there = !is_own && exists(function, observed, name, revision);
+        is_there.then(|| Predecessor {
+            path: route.path.clone(),
+            entrypoint: name.to_owned(),
+            revision: revision.to_owned(),
+        })
+    };
+    entrypoint.routes.iter().filter_map(predecessor).collect()
+}
+
 /// The activator drains what no entrypoint wants; what it has drained is removed.
 ///
 /// A revision that was reported to take the traffic is kept until another one has been reported, for until then requests go there; and
-/// so are those that can be gone back to.
+/// so are those that can be gone back to, and those that answer paths which another entrypoint has not taken over yet.
 fn orphans(wanted: &[Child], observed: &Observed, limit: usize) -> Vec<Arc<Deployment>> {
     let is_wanted = |deployment: &Deployment| {
         wanted
@@ -132,6 +160,10 @@ fn orphans(wanted: &[Child], observed: &Observed, limit: usize) -> Vec<Arc<Deplo
             observe::entrypoint(deployment),
             observe::revision(deployment),
         );
+        let mut predecessors = wanted.iter().flat_map(|child| &child.predecessors);
+        if predecessors.any(|p| p.entrypoint == entrypoint && p.revision == revision) {
+            return true;
+        }
         let is_there = wanted.iter().any(|child| child.entrypoint == entrypoint);
         let reported = observed.reported(entrypoint).filter(|_| is_there);
         reported.is_some_and(|reported| {

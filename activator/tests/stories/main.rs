@@ -8,6 +8,7 @@ mod abandonment;
 mod access_log;
 mod bodies;
 mod boots;
+mod bundles;
 mod clock_table;
 mod clocks;
 mod connections;

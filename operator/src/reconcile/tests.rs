@@ -10,6 +10,7 @@ use kube::{
 use serde_json::{Value, json};
 
 mod attachments;
+mod bundles;
 mod rollouts;
 mod sizes;
 

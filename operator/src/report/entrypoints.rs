@@ -6,7 +6,7 @@ use crds::{
     FunctionStatus,
     entrypoint::revision_history_limit,
     function::Function,
-    status::{BootOutcome, EntrypointStatus, Verified},
+    status::{BootOutcome, BundledStatus, EntrypointStatus, Verified},
 };
 use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::Time};
 
@@ -48,6 +48,7 @@ pub(super) fn rollouts(
             answer: answer(observed, child, now),
             rollback: rollbacks.asked.get(&child.entrypoint).map(String::as_str),
             limit: revision_history_limit(&function.spec),
+            predecessors: &child.predecessors,
             is_refused: child.verdict.admission == Admission::Refused,
         };
         rollout(situation, exists)
@@ -74,7 +75,9 @@ pub(super) fn reports(
 ) -> Vec<Report> {
     let report = |(child, rollout): (&Child, Rollout)| Report {
         name: child.entrypoint.clone(),
-        url: format!("{url}{}", child.path),
+        url: own_url(child, url),
+        entrypoints: bundled(child, url),
+        predecessors: rollout.predecessors,
         revision: Some(child.revision.clone()),
         ready_revision: rollout.ready,
         verifying: rollout.verifying,
@@ -86,6 +89,22 @@ pub(super) fn reports(
     children.iter().zip(rollouts).map(report).collect()
 }
 
+/// Where an entrypoint is reached.
+fn own_url(child: &Child, url: &str) -> Option<String> {
+    let mut routes = child.routes.iter().filter(|_| !child.is_bundle);
+    routes.next().map(|route| format!("{url}{}", route.path))
+}
+
+/// The entrypoints of a bundle.
+fn bundled(child: &Child, url: &str) -> Vec<BundledStatus> {
+    let routes = child.routes.iter().filter(|_| child.is_bundle);
+    let bundled = routes.map(|route| BundledStatus {
+        name: route.entrypoint.clone(),
+        url: format!("{url}{}", route.path),
+    });
+    bundled.collect()
+}
+
 /// What was reported before, with the instances of now: for a manifest that changes nothing.
 pub(super) fn unchanged(previous: &FunctionStatus, children: &[Arc<Deployment>]) -> Vec<Report> {
     let entrypoints = previous.entrypoints.iter();
@@ -94,7 +113,9 @@ pub(super) fn unchanged(previous: &FunctionStatus, children: &[Arc<Deployment>])
         .filter(|entrypoint| entrypoint.revision.is_some())
         .map(|entrypoint| Report {
             name: entrypoint.name.clone(),
-            url: entrypoint.url.clone().unwrap_or_default(),
+            url: entrypoint.url.clone(),
+            entrypoints: entrypoint.entrypoints.clone(),
+            predecessors: entrypoint.predecessors.clone(),
             revision: entrypoint.revision.clone(),
             ready_revision: entrypoint.ready_revision.clone(),
             verifying: entrypoint.verifying.clone(),

@@ -33,6 +33,7 @@ fn situation(before: &EntrypointStatus) -> Situation<'_> {
         answer: None,
         rollback: None,
         limit: 2,
+        predecessors: &[],
     }
 }
 
@@ -232,4 +233,90 @@ fn a_rollback_to_what_has_the_traffic_ends_a_verification() {
     };
     assert_eq!(next(back), revisions(Some("old"), None));
     assert!(rollout(back, |_| true).troubles.is_empty());
+}
+
+#[test]
+fn a_first_revision_takes_paths_over_when_it_has_answered() {
+    let nothing = EntrypointStatus::default();
+    let predecessors = [Predecessor {
+        path: "/".to_owned(),
+        entrypoint: "home".to_owned(),
+        revision: "h1".to_owned(),
+    }];
+    let first = Situation {
+        predecessors: &predecessors,
+        ..situation(&nothing)
+    };
+    assert_eq!(next(first), revisions(None, Some("new")));
+    let waiting = rollout(first, |_| true);
+    assert_eq!(waiting.predecessors, predecessors);
+    let [Trouble::Retrying(Reason::Verifying, message)] = &waiting.troubles[..] else {
+        panic!("it waits: {:?}", waiting.troubles);
+    };
+    assert!(message.contains("home@h1 keeps that of /"), "{message}");
+    // Its Deployment was refused: what answers goes on.
+    let refused = rollout(first, |_| false);
+    assert_eq!((refused.ready, refused.predecessors.len()), (None, 1));
+
+    let asked = before(None, Some("new"), &[]);
+    let answer = said("new", BootOutcome::Succeeded);
+    let answered = Situation {
+        before: &asked,
+        answer: Some(&answer),
+        ..first
+    };
+    let taken = rollout(answered, |_| true);
+    assert_eq!(
+        (taken.ready.as_deref(), taken.predecessors.len()),
+        (Some("new"), 0)
+    );
+    let never = Situation {
+        when: VerifyWhen::Never,
+        ..first
+    };
+    assert_eq!(next(never), revisions(Some("new"), None));
+    // It answers the path already, for what was to take it over.
+    let own = [Predecessor {
+        entrypoint: "web".to_owned(),
+        revision: "new".to_owned(),
+        ..predecessors[0].clone()
+    }];
+    let reverted = Situation {
+        predecessors: &own,
+        ..first
+    };
+    assert_eq!(next(reverted), revisions(Some("new"), None));
+}
+
+/// It booted unmeasured, took the traffic, and is found to be too large.
+#[test]
+fn the_traffic_of_a_refused_revision_goes_back_to_the_last_one_that_is_kept() {
+    let refused = before(Some("new"), None, &["gone", "old", "older"]);
+    let refused = Situation {
+        is_refused: true,
+        ..situation(&refused)
+    };
+    let there = |revision: &str| matches!(revision, "old" | "older");
+    let back = rollout(refused, there);
+    assert_eq!(back.ready.as_deref(), Some("old"));
+    assert_eq!(back.kept, ["older"]);
+    assert_eq!(back.verifying, None);
+    assert_eq!(rollout(refused, |_| false).ready, None);
+}
+
+#[test]
+fn paths_stay_where_they_are_until_there_is_a_deployment_of_the_revision_that_takes_them() {
+    let predecessors = [Predecessor {
+        path: "/x".to_owned(),
+        entrypoint: "x".to_owned(),
+        revision: "1".to_owned(),
+    }];
+    let old = before(Some("old"), None, &[]);
+    let held = Situation {
+        predecessors: &predecessors,
+        ..situation(&old)
+    };
+    let held = rollout(held, |revision| revision == "old");
+    assert_eq!(held.ready.as_deref(), Some("old"));
+    assert_eq!(held.predecessors, predecessors);
 }

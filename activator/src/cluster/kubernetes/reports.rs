@@ -7,7 +7,7 @@
 mod words;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -107,12 +107,7 @@ impl Reports {
             function.name_any(),
         );
         let status = function.status.clone().unwrap_or_default();
-        let entrypoints: Vec<_> = function
-            .spec
-            .entrypoints
-            .iter()
-            .map(|entrypoint| &entrypoint.name)
-            .collect();
+        let entrypoints = reported(function);
         let asked: HashMap<_, _> = status
             .entrypoints
             .iter()
@@ -122,7 +117,7 @@ impl Reports {
         let (mut boots, mut answers) = (HashMap::new(), HashMap::new());
         for entrypoint in status.entrypoints {
             let name = entrypoint.name;
-            let is_there = entrypoints.contains(&&name);
+            let is_there = entrypoints.contains(name.as_str());
             if let Some(boot) = entrypoint.last_boot {
                 has_ghosts |= !is_there;
                 boots.insert(name.clone(), boot);
@@ -136,7 +131,7 @@ impl Reports {
                 }
             }
         }
-        boots.retain(|name, _| entrypoints.contains(&name));
+        boots.retain(|name, _| entrypoints.contains(name.as_str()));
         {
             let mut known = self.known.lock().expect("nothing panics under this lock");
             let state = known.entry(name.clone()).or_default();
@@ -147,8 +142,10 @@ impl Reports {
             state.reference = reference;
             state
                 .boots
-                .shown(boots, |name, _| entrypoints.contains(&name));
-            state.images.retain(|name, _| entrypoints.contains(&name));
+                .shown(boots, |name, _| entrypoints.contains(name.as_str()));
+            state
+                .images
+                .retain(|name, _| entrypoints.contains(name.as_str()));
             state.answers.shown(answers, |name, answer| {
                 asked.get(name) == Some(&answer.revision)
             });
@@ -269,6 +266,19 @@ impl Reports {
             tracing::warn!(%error, "too many reports are waiting, dropped one");
         }
     }
+}
+
+/// What boots are told of: the bundles and entrypoints of the manifest, and what still answers paths that are theirs now.
+fn reported(function: &Function) -> HashSet<&str> {
+    let statuses = function
+        .status
+        .iter()
+        .flat_map(|status| &status.entrypoints);
+    let predecessors = statuses.flat_map(|status| &status.predecessors);
+    let predecessors = predecessors.map(|before| before.entrypoint.as_str());
+    crds::entrypoint::names(&function.spec)
+        .chain(predecessors)
+        .collect()
 }
 
 /// The wall clock is read here and in the Lease, and nowhere else in this crate.

@@ -49,7 +49,7 @@ impl Operator {
         self.edit(|function| function["spec"]["image"] = json!(image));
     }
 
-    fn entry(&self) -> Value {
+    fn limited(&self) -> Value {
         self.status()["entrypoints"][0].clone()
     }
 
@@ -78,7 +78,7 @@ async fn nothing_is_created_before_the_image_is_measured() {
     operator.settle().await;
     assert_eq!(operator.deployments("web").len(), 1);
     assert!(operator.is("Ready", "True", Reason::Available));
-    let measured = &operator.entry()["measured"];
+    let measured = &operator.limited()["measured"];
     assert_eq!(
         (&measured["by"], &measured["bytes"]),
         (&json!("Registry"), &json!(10))
@@ -90,7 +90,7 @@ async fn an_image_over_the_limit_has_no_deployment_and_the_older_revision_serves
     let mut operator = operator();
     operator.registry_says("registry:5000/shop:1", &[10]);
     operator.settle().await;
-    let old = operator.entry()["readyRevision"].clone();
+    let old = operator.limited()["readyRevision"].clone();
 
     operator.change_image("registry:5000/shop:2");
     operator.registry_says("registry:5000/shop:2", &[10, 1]);
@@ -98,8 +98,8 @@ async fn an_image_over_the_limit_has_no_deployment_and_the_older_revision_serves
     assert_eq!(operator.deployments("web").len(), 1);
     assert!(operator.is("Stalled", "True", Reason::ImageTooLarge));
     assert!(operator.is("Ready", "True", Reason::Available));
-    assert_eq!(operator.entry()["readyRevision"], old);
-    assert_eq!(operator.entry()["verifying"], Value::Null);
+    assert_eq!(operator.limited()["readyRevision"], old);
+    assert_eq!(operator.limited()["verifying"], Value::Null);
     let told = operator.condition("Stalled")["message"].clone();
     let told = told.as_str().unwrap_or_default();
     assert!(
@@ -128,7 +128,7 @@ async fn an_image_over_the_limit_has_no_deployment_and_the_older_revision_serves
     operator.settle().await;
     operator.answer(0, "");
     operator.settle().await;
-    assert_ne!(operator.entry()["readyRevision"], old);
+    assert_ne!(operator.limited()["readyRevision"], old);
     assert!(operator.is("Stalled", "False", Reason::Available));
 }
 
@@ -149,7 +149,7 @@ async fn a_first_image_that_nobody_knows_boots_and_goes_when_a_node_says_that_it
     operator.registry_is_silent("registry:5000/shop:1");
     operator.settle().await;
     assert!(operator.is("Ready", "True", Reason::Available));
-    assert_eq!(operator.entry()["measured"]["by"], "Nobody");
+    assert_eq!(operator.limited()["measured"]["by"], "Nobody");
     assert!(operator.events().contains(&"ImageUnmeasured".to_owned()));
 
     operator.run(1);
@@ -159,7 +159,7 @@ async fn a_first_image_that_nobody_knows_boots_and_goes_when_a_node_says_that_it
         .told_by_nodes("registry:5000/shop:1", 11);
     operator.settle().await;
     assert!(operator.is("Ready", "False", Reason::ImageTooLarge));
-    assert_eq!(operator.entry()["readyRevision"], Value::Null);
+    assert_eq!(operator.limited()["readyRevision"], Value::Null);
     assert_eq!(
         operator.deployments("web").len(),
         1,
@@ -179,7 +179,7 @@ async fn traffic_does_not_move_to_an_unmeasured_revision_before_its_node_can_hav
     let mut operator = operator();
     operator.registry_says("registry:5000/shop:1", &[10]);
     operator.settle().await;
-    let old = operator.entry()["readyRevision"].clone();
+    let old = operator.limited()["readyRevision"].clone();
     operator.change_image("registry:5000/shop:2");
     operator.registry_is_silent("registry:5000/shop:2");
     operator.settle().await;
@@ -187,7 +187,7 @@ async fn traffic_does_not_move_to_an_unmeasured_revision_before_its_node_can_hav
     let now = k8s_openapi::jiff::Timestamp::now().to_string();
     operator.answer_at(0, &now);
     operator.settle().await;
-    assert_eq!(operator.entry()["readyRevision"], old);
+    assert_eq!(operator.limited()["readyRevision"], old);
     let action = operator.reconcile().await.unwrap();
     assert_ne!(action, Action::await_change(), "nodes are asked again");
 
@@ -197,7 +197,7 @@ async fn traffic_does_not_move_to_an_unmeasured_revision_before_its_node_can_hav
         .told_by_nodes("registry:5000/shop:2", 11);
     operator.settle().await;
     assert!(operator.is("Stalled", "True", Reason::ImageTooLarge));
-    assert_eq!(operator.entry()["readyRevision"], old);
+    assert_eq!(operator.limited()["readyRevision"], old);
 
     // The same, with a node that never says it.
     operator.change_image("registry:5000/shop:3");
@@ -206,7 +206,7 @@ async fn traffic_does_not_move_to_an_unmeasured_revision_before_its_node_can_hav
     operator.answer(0, "");
     operator.settle().await;
     assert_ne!(
-        operator.entry()["readyRevision"],
+        operator.limited()["readyRevision"],
         old,
         "it answered long ago"
     );
