@@ -12,6 +12,7 @@ use operator::{
     admin::{Admin, Health},
     controller,
     hosts::Claims,
+    images::Images,
     leader::{self, Leader},
     memory::Memory,
     metrics::Metrics,
@@ -43,7 +44,10 @@ async fn main() -> anyhow::Result<ExitCode> {
         controller: name.to_owned(),
         instance: Some(identity.clone()),
     };
+    let (images, inquiries) = Images::new(settings.images());
     let context = Arc::new(Context {
+        configs: settings.configs(),
+        images,
         recorder: Recorder::new(client.clone(), reporter),
         client,
         caches,
@@ -51,7 +55,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         claims: Claims::default(),
         platform,
     });
-    let work = |stop| controller::run(context, writers, metrics, health, stop);
+    let work = |stop| controller::run(context, writers, inquiries, metrics, health, stop);
     let end = run(leader, work).await.context("listen for signals")?;
     admin.abort();
     Ok(end)

@@ -19,6 +19,7 @@ use kube::{
 use crate::{
     attachment::{self, Kind},
     hosts::Hosts,
+    inquire::Findings,
     memory::Memory,
 };
 
@@ -98,6 +99,8 @@ pub struct Observed {
     pub hosts: Hosts,
     /// What the activator says about revisions that it was asked to verify, by entrypoint.
     pub answers: HashMap<String, Verified>,
+    /// What was found out beside the caches.
+    pub findings: Findings,
 }
 
 impl Observed {
@@ -131,6 +134,7 @@ pub fn observe(function: &Function, caches: &Caches, memory: &Memory) -> Observe
             .or_else(|| function.status.clone())
             .unwrap_or_default(),
         answers: answers(function),
+        findings: Findings::default(),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! It reads Functions, Deployments and Pods from watches, and writes `replicas`, two pod annotations, `lastBoot`, `verified`, Events and a Lease.
 
+mod deployments;
 mod functions;
 pub mod hosts;
 pub mod orders;

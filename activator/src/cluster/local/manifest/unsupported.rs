@@ -15,6 +15,7 @@ pub(super) fn notes(spec: &FunctionSpec) -> Vec<String> {
         image: _,
         hosts,
         visibility,
+        max_size,
         defaults,
         bundles,
         entrypoints,
@@ -32,6 +33,9 @@ pub(super) fn notes(spec: &FunctionSpec) -> Vec<String> {
             "spec.hosts: there is no DNS for them here; requests with such a Host are answered"
                 .into(),
         );
+    }
+    if max_size.is_some() {
+        notes.push("spec.maxSize: has no effect here: there is no image".into());
     }
     if *visibility == Some(Visibility::Cluster) {
         notes.push("spec.visibility: there is one address here, and every function answers".into());
