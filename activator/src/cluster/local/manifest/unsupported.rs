@@ -13,6 +13,7 @@ const NO_REVISIONS: &str =
 pub(super) fn notes(spec: &FunctionSpec) -> Vec<String> {
     let FunctionSpec {
         image: _,
+        hosts,
         visibility,
         max_size,
         defaults,
@@ -29,6 +30,12 @@ pub(super) fn notes(spec: &FunctionSpec) -> Vec<String> {
     }
     if max_size.is_some() {
         notes.push("spec.maxSize: has no effect here: there is no image".into());
+    }
+    if !hosts.is_empty() {
+        notes.push(
+            "spec.hosts: there is no DNS for them here; requests with such a Host are answered"
+                .into(),
+        );
     }
     if *visibility == Some(Visibility::Cluster) {
         notes.push("spec.visibility: there is one address here, and every function answers".into());
