@@ -35,12 +35,12 @@ pub struct Context {
     pub caches: Caches,
     /// What the watches may not show yet.
     pub memory: Memory,
+    /// Who has which host.
+    pub claims: Claims,
     /// What Secrets and ConfigMaps say.
     pub configs: Configs,
     /// How large images are.
     pub images: Images,
-    /// Who has which host.
-    pub claims: Claims,
     /// Where Events go.
     pub recorder: Recorder,
     /// What holds for all Functions.

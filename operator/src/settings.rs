@@ -42,22 +42,6 @@ pub struct Settings {
     #[arg(long, env = "THAW_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
 
-    /// Revisions with a larger image are refused, where a Function's own maxSize says nothing: a size such as 500Mi
-    #[arg(long, env = "THAW_MAX_SIZE")]
-    pub max_size: Option<Bytes>,
-
-    /// To measure images, the Secrets of imagePullSecrets and what nodes report may be read
-    #[arg(long, env = "THAW_MEASURE_IMAGES")]
-    pub measure_images: bool,
-
-    /// Registries that are asked without TLS, as host:port, with commas between them
-    #[arg(long, env = "THAW_INSECURE_REGISTRIES", value_delimiter = ',')]
-    pub insecure_registries: Vec<String>,
-
-    /// Secrets and ConfigMaps may be read, so that a change of them makes new revisions of Functions that ask for it
-    #[arg(long, env = "THAW_CONFIG_ROLLS")]
-    pub config_rolls: bool,
-
     /// The cluster's own domain: Functions are reached at {function}.{namespace}.svc and that
     #[arg(long, env = "THAW_CLUSTER_DOMAIN", default_value = "cluster.local", value_parser = domain)]
     pub cluster_domain: String,
@@ -73,6 +57,22 @@ pub struct Settings {
     /// Writes an HTTPRoute in place of the Ingress: JSON, {"name": "public", "namespace": "infra", "sectionName": "web"}
     #[arg(long, env = "THAW_GATEWAY", value_parser = json::<GatewaySettings>)]
     pub gateway: Option<GatewaySettings>,
+
+    /// Revisions with a larger image are refused, where a Function's own maxSize says nothing: a size such as 500Mi
+    #[arg(long, env = "THAW_MAX_SIZE")]
+    pub max_size: Option<Bytes>,
+
+    /// To measure images, the Secrets of imagePullSecrets and what nodes report may be read
+    #[arg(long, env = "THAW_MEASURE_IMAGES")]
+    pub measure_images: bool,
+
+    /// Registries that are asked without TLS, as host:port, with commas between them
+    #[arg(long, env = "THAW_INSECURE_REGISTRIES", value_delimiter = ',')]
+    pub insecure_registries: Vec<String>,
+
+    /// Secrets and ConfigMaps may be read, so that a change of them makes new revisions of Functions that ask for it
+    #[arg(long, env = "THAW_CONFIG_ROLLS")]
+    pub config_rolls: bool,
 
     /// Namespaces whose Functions are served, with commas between them; not set: all
     #[arg(long, env = "THAW_WATCH_NAMESPACES", value_delimiter = ',')]

@@ -2,7 +2,7 @@
 
 use activator::{server::Door, settings::Edge};
 
-use crate::support::{Client, HOST, Manifest, Raw, Thaw, ms};
+use crate::support::{Client, HOST, Manifest, Raw, Thaw, client, ms};
 
 fn few(connections: usize) -> Edge {
     Edge {

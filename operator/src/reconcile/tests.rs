@@ -47,9 +47,9 @@ impl Operator {
             client,
             caches,
             memory: Memory::default(),
+            claims: Claims::default(),
             configs: Configs::default(),
             images: Images::default(),
-            claims: Claims::default(),
             platform: fixtures::platform(),
         };
         Self {
@@ -164,9 +164,9 @@ impl Operator {
             client,
             caches,
             memory: Memory::default(),
+            claims: Claims::default(),
             configs: Configs::default(),
             images: Images::default(),
-            claims: Claims::default(),
             platform: fixtures::platform(),
         });
         self.writers = writers;
