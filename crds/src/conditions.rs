@@ -18,8 +18,16 @@ pub enum Reason {
     Verifying,
     /// A new revision did not answer; the older one keeps the traffic.
     RevisionFailed,
+    /// A new revision waits for the word of its image's registry, since there is a `maxSize`.
+    MeasuringImage,
+    /// A new revision's image is larger than `maxSize`.
+    ImageTooLarge,
+    /// Nobody says how large a new revision's image is.
+    ImageUnmeasured,
     /// The annotation for a rollback names no revision that is kept.
     InvalidRollback,
+    /// The annotation that rolls revisions when a Secret or ConfigMap changes is there, and the operator may not read them.
+    ConfigUnreadable,
     /// The manifest breaks a rule that the API server could not check.
     InvalidSpec,
     /// The API server refused a child.
@@ -36,7 +44,11 @@ impl Reason {
             Self::Progressing => "Progressing",
             Self::Verifying => "Verifying",
             Self::RevisionFailed => "RevisionFailed",
+            Self::MeasuringImage => "MeasuringImage",
+            Self::ImageTooLarge => "ImageTooLarge",
+            Self::ImageUnmeasured => "ImageUnmeasured",
             Self::InvalidRollback => "InvalidRollback",
+            Self::ConfigUnreadable => "ConfigUnreadable",
             Self::InvalidSpec => "InvalidSpec",
             Self::ChildRefused => "ChildRefused",
             Self::NameConflict => "NameConflict",

@@ -85,6 +85,10 @@ pub struct Template {
     pub resources: Option<ResourceRequirements>,
     /// Fields of the pod.
     pub pod: PodFields,
+    /// A hash of what the Secrets and ConfigMaps in use say, where the Function asks for new revisions when they change. It is not in the
+    /// manifest, so the operator fills it in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
 }
 
 /// How many instances there are.
@@ -237,6 +241,7 @@ fn read_one(spec: &FunctionSpec, image: Option<&String>, own: EntrypointFields) 
             protocol: protocol.or(base.protocol).unwrap_or_default(),
             resources: merged_resources(base.resources, resources),
             pod: pod.unwrap_or_default().over(base.pod.unwrap_or_default()),
+            config: None,
         },
         scale: resolve_scale(scale.unwrap_or_default(), base.scale.unwrap_or_default()),
         freeze_after: resolve_freeze(freeze.unwrap_or_default(), base.freeze.unwrap_or_default()),

@@ -73,6 +73,11 @@ pub struct FunctionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visibility: Option<Visibility>,
 
+    /// Revisions with a larger image are refused before a pod of them starts: the sum of its compressed layers, as the registry has them. Of an
+    /// image for several platforms the largest counts that may boot. Default: what Thaw's chart says, which is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_size: Option<Bytes>,
+
     /// Values for every entrypoint and bundle. Their own value wins; maps, and `env` by name, are merged.
     #[serde(default, skip_serializing_if = "EntrypointFields::is_empty")]
     pub defaults: EntrypointFields,

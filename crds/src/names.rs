@@ -33,6 +33,8 @@ pub const CHILDREN: &str = "app.kubernetes.io/managed-by=thaw";
 /// put a field back at their next pass. And a rollback is not part of what the function is: the next manifest ends it, where a field
 /// would go on pinning the old revision unnoticed.
 pub const ROLLBACK: &str = "thaw.dev/rollback";
+/// Function annotation: with `true`, a change of what a Secret or ConfigMap says that an entrypoint uses makes a new revision of it.
+pub const ROLL_ON_CONFIG_CHANGE: &str = "thaw.dev/roll-on-config-change";
 /// Annotation of a child: hash of what was applied last, which tells that something is wanted no longer.
 pub const APPLIED: &str = "thaw.dev/applied";
 /// Pod annotation: the activator replica that is finishing invocations on this instance after it stopped being the owner.

@@ -45,6 +45,10 @@ pub async fn apply(
     let namespace = function.namespace().unwrap_or_default();
     let api: Api<Deployment> = Api::namespaced(client.clone(), &namespace);
     for child in plan.wanted.iter().flatten() {
+        if !child.verdict.admission.may_boot() {
+            applied.outcomes.push(Outcome::default());
+            continue;
+        }
         let found = observed.child(&child.deployment.name_any());
         if found.is_none() && !is_guarded {
             applied.outcomes.push(Outcome::default());

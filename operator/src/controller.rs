@@ -4,6 +4,7 @@
 //! reconciles, so none runs before its cause is in the cache.
 
 mod attachments;
+mod inquiries;
 mod merged;
 
 use std::{sync::Arc, time::Duration};
@@ -25,7 +26,7 @@ use kube::{
     },
 };
 use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{Instrument, debug, warn};
 
 use merged::watched;
@@ -33,6 +34,7 @@ use merged::watched;
 use crate::{
     admin::Health,
     attachment::Home,
+    images::{self, Inquiries},
     metrics::{End, Metrics},
     observe::{Caches, Guarded, Writers},
     reconcile::{Context, Error, reconcile},
@@ -52,6 +54,7 @@ type Request = Result<ReconcileRequest<Guarded>, watcher::Error>;
 pub async fn run(
     context: Arc<Context>,
     writers: Writers,
+    inquiries: Inquiries,
     metrics: Metrics,
     health: Health,
     stop: CancellationToken,
@@ -64,7 +67,13 @@ pub async fn run(
     for (kind, writer) in writers.attachments {
         watches.push(attachments::requests(&context, kind, writer));
     }
+    watches.push(inquiries::woken(inquiries.woken));
+    watches.push(inquiries::changed(&context));
     let requests = stream::select_all(watches);
+    // A task of its own: registries are waited for even while every reconcile waits for the API server.
+    let asker = context.clone();
+    let asking = async move { images::ask(&asker.images, &asker.client, inquiries.asks).await };
+    let _asking = AbortOnDropHandle::new(tokio::spawn(asking));
     // The caches wake only the one task that asked last whether they are filled: this one asks, the reconciles ask the token.
     let filled = CancellationToken::new();
     let is_filled = filled.clone();
@@ -273,6 +282,7 @@ fn settle(
             let mut function = ObjectRef::new(&gone.name);
             function.namespace = gone.namespace.clone();
             context.memory.forget(&function);
+            context.configs.forget(&function);
             return Some(function);
         }
         // `retry` has said it.
@@ -292,7 +302,7 @@ async fn clear(gone: Option<ObjectRef<Guarded>>, context: Arc<Context>, stop: Ca
 }
 
 /// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }

@@ -16,8 +16,10 @@ use kube::{ResourceExt, api::DynamicObject};
 
 use crate::{
     attachment::{Attachment, Kind},
+    inquire::Findings,
     observe::{self, Observed},
     platform::Platform,
+    size::{Admission, Verdict},
 };
 use deployment::Identity;
 
@@ -26,7 +28,7 @@ use deployment::Identity;
 pub struct Plan {
     /// One child for each bundle and each entrypoint that is in none, in the order of the manifest; or why there is none.
     pub wanted: Result<Vec<Child>, InvalidSpec>,
-    /// Deployments that no entrypoint wants and that have no instance left.
+    /// Deployments that no entrypoint wants, or whose image is refused, and that have no instance left.
     pub orphans: Vec<Arc<Deployment>>,
     /// What the Function should have besides.
     pub attachments: Vec<Attachment>,
@@ -51,6 +53,8 @@ pub struct Child {
     pub verify: VerifyWhen,
     /// The image, for people.
     pub image: String,
+    /// Whether pods of it may be.
+    pub verdict: Verdict,
     /// The Deployment, without `replicas`.
     pub deployment: Deployment,
 }
@@ -91,7 +95,11 @@ fn surplus(wanted: &[Attachment], observed: &Observed) -> Vec<(Kind, Arc<Dynamic
 
 fn children(function: &Function, observed: &Observed) -> Result<Vec<Child>, InvalidSpec> {
     let entrypoints = resolve(&function.spec)?;
-    let child = |entrypoint: crds::Entrypoint| {
+    let Findings {
+        configs, verdicts, ..
+    } = &observed.findings;
+    let child = |mut entrypoint: crds::Entrypoint| {
+        entrypoint.template.config = configs.get(&entrypoint.name).cloned();
         let template = &entrypoint.template;
         let revision = template.revision(&function.name_any(), &entrypoint.name);
         let identity = Identity {
@@ -101,6 +109,7 @@ fn children(function: &Function, observed: &Observed) -> Result<Vec<Child>, Inva
         };
         let deployment = deployment::render(identity, template);
         Child {
+            verdict: verdicts.get(&entrypoint.name).cloned().unwrap_or_default(),
             predecessors: predecessors(function, observed, &entrypoint),
             image: entrypoint.template.image,
             entrypoint: entrypoint.name,
@@ -143,6 +152,7 @@ fn orphans(wanted: &[Child], observed: &Observed, limit: usize) -> Vec<Arc<Deplo
     let is_wanted = |deployment: &Deployment| {
         wanted
             .iter()
+            .filter(|child| child.verdict.admission != Admission::Refused)
             .any(|child| child.deployment.name_any() == deployment.name_any())
     };
     let is_of_use = |deployment: &Deployment| {

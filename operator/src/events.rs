@@ -3,7 +3,7 @@
 use crds::{
     FunctionStatus,
     conditions::{Reason, STALLED},
-    status::EntrypointStatus,
+    status::{EntrypointStatus, Measured, Measurer},
 };
 use k8s_openapi::{
     api::{apps::v1::Deployment, core::v1::ObjectReference},
@@ -36,7 +36,12 @@ pub fn events(
         .entrypoints
         .iter()
         .filter_map(|entrypoint| moved(previous, entrypoint));
+    let unmeasured = reported
+        .entrypoints
+        .iter()
+        .filter_map(|entrypoint| unmeasured(previous, entrypoint));
     created
+        .chain(unmeasured)
         .chain(moved)
         .chain(removed)
         .chain(stalled(previous, reported))
@@ -92,15 +97,40 @@ fn moved(previous: &FunctionStatus, now: &EntrypointStatus) -> Option<Event> {
     ))
 }
 
+/// A revision may boot although nobody says how large its image is.
+fn unmeasured(previous: &FunctionStatus, now: &EntrypointStatus) -> Option<Event> {
+    let measured = now.measured.as_ref().filter(|m| m.by == Measurer::Nobody)?;
+    let mut before = previous.entrypoints.iter();
+    let before = before.find(|before| before.name == now.name);
+    let is_told = before.is_some_and(|before| before.measured.as_ref() == Some(measured));
+    let Measured {
+        revision, message, ..
+    } = measured;
+    let name = &now.name;
+    (!is_told).then(|| {
+        event(
+            EventType::Warning,
+            Reason::ImageUnmeasured.as_str(),
+            &format!("MeasureImage-{name}-{revision}"),
+            format!("revision {revision} of {name} boots although nobody says how large its image is: {message}; it is refused later if a node says that it is too large"),
+            None,
+        )
+    })
+}
+
 fn stalled(previous: &FunctionStatus, now: &FunctionStatus) -> Option<Event> {
     fn find(status: &FunctionStatus) -> Option<&Condition> {
         let mut conditions = status.conditions.iter();
         conditions.find(|c| c.type_ == STALLED && c.status == "True")
     }
     let stalled = find(now)?;
-    // A revision that fails is booted again and again, and may fail in other words each time.
+    // A revision that fails is booted again and again, and may fail in other words each time; an image that is too large is told in fewer
+    // words before its registry has been asked again.
     let is_same = |before: &Condition| {
-        let is_revision = stalled.reason == Reason::RevisionFailed.as_str();
+        let retried = [Reason::RevisionFailed, Reason::ImageTooLarge];
+        let is_revision = retried
+            .iter()
+            .any(|retried| stalled.reason == retried.as_str());
         let is_retry = is_revision && before.observed_generation == stalled.observed_generation;
         before.reason == stalled.reason && (is_retry || before.message == stalled.message)
     };

@@ -11,6 +11,7 @@ use kube::{
 use operator::{
     admin::{Admin, Health},
     controller,
+    images::Images,
     leader::{self, Leader},
     memory::Memory,
     metrics::Metrics,
@@ -41,14 +42,17 @@ async fn main() -> anyhow::Result<ExitCode> {
         controller: name.to_owned(),
         instance: Some(identity.clone()),
     };
+    let (images, inquiries) = Images::new(settings.images());
     let context = Arc::new(Context {
+        configs: settings.configs(),
+        images,
         recorder: Recorder::new(client.clone(), reporter),
         client,
         caches,
         memory: Memory::default(),
         platform: settings.platform(),
     });
-    let work = |stop| controller::run(context, writers, metrics, health, stop);
+    let work = |stop| controller::run(context, writers, inquiries, metrics, health, stop);
     let end = run(leader, work).await.context("listen for signals")?;
     admin.abort();
     Ok(end)

@@ -18,6 +18,7 @@ use kube::{
 
 use crate::{
     attachment::{self, Kind},
+    inquire::Findings,
     memory::Memory,
 };
 
@@ -95,6 +96,8 @@ pub struct Observed {
     pub previous: FunctionStatus,
     /// What the activator says about revisions that it was asked to verify, by entrypoint.
     pub answers: HashMap<String, Verified>,
+    /// What was found out beside the caches.
+    pub findings: Findings,
 }
 
 impl Observed {
@@ -127,6 +130,7 @@ pub fn observe(function: &Function, caches: &Caches, memory: &Memory) -> Observe
             .or_else(|| function.status.clone())
             .unwrap_or_default(),
         answers: answers(function),
+        findings: Findings::default(),
     }
 }
 

@@ -13,7 +13,10 @@ use kube::{
 
 use crate::{
     apply::{self, apply},
+    configs::{self, Configs},
     desired::decide,
+    images::Images,
+    inquire::inquire,
     memory::Memory,
     observe::{Caches, Guarded, observe},
     platform::Platform,
@@ -31,6 +34,10 @@ pub struct Context {
     pub caches: Caches,
     /// What the watches may not show yet.
     pub memory: Memory,
+    /// What Secrets and ConfigMaps say.
+    pub configs: Configs,
+    /// How large images are.
+    pub images: Images,
     /// Where Events go.
     pub recorder: Recorder,
     /// What holds for all Functions.
@@ -43,6 +50,9 @@ pub enum Error {
     /// A child.
     #[error(transparent)]
     Apply(#[from] apply::Error),
+    /// A Secret or ConfigMap.
+    #[error(transparent)]
+    Configs(#[from] configs::Problem),
     /// The status.
     #[error("{operation} status of the Function")]
     Status {
@@ -71,7 +81,8 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
     if function.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    let observed = observe(function, &context.caches, &context.memory);
+    let mut observed = observe(function, &context.caches, &context.memory);
+    observed.findings = inquire(function, &observed, &context).await?;
     let mut plan = decide(function, &observed, &context.platform);
     let linger = context
         .memory

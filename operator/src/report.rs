@@ -53,7 +53,10 @@ pub async fn report(
     let entrypoints = match &plan.wanted {
         Ok(children) => {
             let rollbacks = Rollbacks::read(function);
-            let rollouts = rollouts(function, observed, children, &applied, &rollbacks);
+            let rollouts = rollouts(function, observed, children, &applied, &rollbacks, &now());
+            let verdicts = children.iter().map(|child| &child.verdict);
+            troubles.extend(verdicts.filter_map(|verdict| verdict.trouble.clone()));
+            troubles.extend(observed.findings.trouble.clone());
             troubles.extend(rollbacks.troubles);
             troubles.extend(rollouts.iter().flat_map(|rollout| rollout.troubles.clone()));
             reports(observed, children, rollouts, &url)
@@ -85,6 +88,7 @@ pub async fn report(
         return Ok(Action::requeue(context.memory.next_retry(function)));
     }
     context.memory.succeeded(function);
+    let later = [later, observed.findings.again].into_iter().flatten().min();
     Ok(later.map_or_else(Action::await_change, Action::requeue))
 }
 

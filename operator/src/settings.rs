@@ -7,9 +7,14 @@ use std::{
 };
 
 use clap::{Parser, ValueEnum};
+use crds::values::Bytes;
 use tracing_subscriber::EnvFilter;
 
-use crate::platform::{NetworkPolicySettings, Platform};
+use crate::{
+    configs::Configs,
+    images,
+    platform::{NetworkPolicySettings, Platform},
+};
 
 /// What is logged unless RUST_LOG says otherwise. The client logs each refused connection as an error; whoever made the call says what
 /// it means.
@@ -34,6 +39,22 @@ pub struct Settings {
     /// How log lines are written; RUST_LOG says which (default info)
     #[arg(long, env = "THAW_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
+
+    /// Revisions with a larger image are refused, where a Function's own maxSize says nothing: a size such as 500Mi
+    #[arg(long, env = "THAW_MAX_SIZE")]
+    pub max_size: Option<Bytes>,
+
+    /// To measure images, the Secrets of imagePullSecrets and what nodes report may be read
+    #[arg(long, env = "THAW_MEASURE_IMAGES")]
+    pub measure_images: bool,
+
+    /// Registries that are asked without TLS, as host:port, with commas between them
+    #[arg(long, env = "THAW_INSECURE_REGISTRIES", value_delimiter = ',')]
+    pub insecure_registries: Vec<String>,
+
+    /// Secrets and ConfigMaps may be read, so that a change of them makes new revisions of Functions that ask for it
+    #[arg(long, env = "THAW_CONFIG_ROLLS")]
+    pub config_rolls: bool,
 
     /// Namespaces whose Functions are served, with commas between them; not set: all
     #[arg(long, env = "THAW_WATCH_NAMESPACES", value_delimiter = ',')]
@@ -64,6 +85,26 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// What may be found out about images.
+    pub fn images(&self) -> images::Settings {
+        images::Settings {
+            max_size: self.max_size.map(|size| size.0),
+            insecure: self.insecure_registries.clone(),
+            may_read_secrets: self.measure_images,
+            // Nodes belong to the whole cluster.
+            may_read_nodes: self.measure_images && self.watch_namespaces.is_empty(),
+        }
+    }
+
+    /// What may be found out about configuration.
+    pub fn configs(&self) -> Configs {
+        if self.config_rolls {
+            Configs::readable()
+        } else {
+            Configs::default()
+        }
+    }
+
     /// What holds for all Functions.
     pub fn platform(self) -> Platform {
         Platform {

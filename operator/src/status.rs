@@ -7,7 +7,7 @@
 use crds::{
     FunctionStatus,
     conditions::{READY, RECONCILING, Reason, STALLED},
-    status::{BundledStatus, EntrypointStatus, Predecessor, Rollback},
+    status::{BundledStatus, EntrypointStatus, Measured, Predecessor, Rollback},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -32,6 +32,8 @@ pub struct Report {
     pub kept_revisions: Vec<String>,
     /// The rollback that was asked for.
     pub rollback: Option<Rollback>,
+    /// How large its image is.
+    pub measured: Option<Measured>,
     /// Instances of all its revisions.
     pub instances: i32,
 }
@@ -115,6 +117,7 @@ fn entrypoint(report: Report) -> EntrypointStatus {
         verifying: report.verifying,
         kept_revisions: report.kept_revisions,
         rollback: report.rollback,
+        measured: report.measured,
         instances: Some(report.instances),
         verified: None,
         last_boot: None,
@@ -139,16 +142,15 @@ fn conditions(facts: &Facts<'_>) -> [Verdict; 3] {
         .map(|entrypoint| entrypoint.name.as_str())
         .collect();
     let is_ready = unready.is_empty() && !facts.entrypoints.is_empty();
+    // Who is not ready is either worked on or stuck: kstatus must never find neither.
+    let retrying = retrying.or_else(|| {
+        let waiting = || format!("no revision takes traffic yet: {}", unready.join(", "));
+        (!is_ready && stalled.is_none()).then(|| (Reason::Progressing, waiting()))
+    });
 
-    let ready = if is_ready {
-        (READY, "True", Reason::Available, available(facts))
-    } else {
-        let cause = stalled.clone().or_else(|| retrying.clone());
-        let (reason, message) = cause.unwrap_or_else(|| {
-            let waiting = format!("no revision takes traffic yet: {}", unready.join(", "));
-            (Reason::Progressing, waiting)
-        });
-        (READY, "False", reason, message)
+    let ready = match stalled.as_ref().or(retrying.as_ref()) {
+        Some((reason, message)) if !is_ready => (READY, "False", *reason, message.clone()),
+        _ => (READY, "True", Reason::Available, available(facts)),
     };
     let verdict = |type_, trouble: Option<(Reason, String)>| match trouble {
         Some((reason, message)) => (type_, "True", reason, message),

@@ -19,6 +19,20 @@ What they may do in their own namespace stands beside their ServiceAccounts.
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+{{- if .root.Values.configRolls }}
+- apiGroups: [""]
+  resources: [secrets, configmaps]
+  verbs: [get, list, watch]
+{{- else if kindIs "map" .root.Values.imageSize }}
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get]
+{{- end }}
+{{- if and (kindIs "map" .root.Values.imageSize) (not .root.Values.watchNamespaces) }}
+- apiGroups: [""]
+  resources: [nodes]
+  verbs: [list]
+{{- end }}
 {{- end }}
 
 {{- define "thaw.rules.activator" -}}

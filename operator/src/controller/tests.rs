@@ -6,7 +6,9 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::{
     attachment::{self, Kind},
+    configs::Configs,
     double::{Double, fixtures},
+    images::Images,
     memory::Memory,
     platform::Platform,
 };
@@ -28,7 +30,10 @@ fn start_in(
     let (caches, writers) = Caches::of(kinds);
     let metrics = Metrics::new(&mut Registry::default(), caches.clone());
     let client = double.client();
+    let (images, inquiries) = Images::new(images::Settings::default());
     let context = Context {
+        configs: Configs::default(),
+        images,
         recorder: Recorder::new(client.clone(), "thaw-operator".into()),
         client,
         caches,
@@ -40,7 +45,8 @@ fn start_in(
     };
     let health = Health::new(tokio::sync::watch::Sender::new(None).subscribe(), WAIT);
     let stop = CancellationToken::new();
-    let run = run(Arc::new(context), writers, metrics, health, stop.clone());
+    let context = Arc::new(context);
+    let run = run(context, writers, inquiries, metrics, health, stop.clone());
     (tokio::spawn(run), stop)
 }
 

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 mod attachments;
 mod bundles;
 mod rollouts;
+mod sizes;
 
 use super::*;
 use crate::{
@@ -45,6 +46,8 @@ impl Operator {
             client,
             caches,
             memory: Memory::default(),
+            configs: Configs::default(),
+            images: Images::default(),
             platform: fixtures::platform(),
         };
         Self {
@@ -128,6 +131,15 @@ impl Operator {
 
     /// As the activator would, when it is asked: what became of the revision that entrypoint `nth` wants verified.
     fn answer(&self, nth: usize, reason: &str) {
+        self.answer_of(nth, reason, "2020-01-01T00:00:00Z");
+    }
+
+    /// The same, good, and at a time that matters.
+    fn answer_at(&self, nth: usize, at: &str) {
+        self.answer_of(nth, "", at);
+    }
+
+    fn answer_of(&self, nth: usize, reason: &str, at: &str) {
         let mut function = self.double.get(FUNCTION).expect("the function is there");
         let entrypoint = &mut function["status"]["entrypoints"][nth];
         let revision = entrypoint["verifying"].clone();
@@ -137,7 +149,7 @@ impl Operator {
         } else {
             "Failed"
         };
-        entrypoint["verified"] = json!({"at": "2030-01-01T00:00:00Z", "revision": revision, "outcome": outcome, "reason": reason, "message": "said the cluster"});
+        entrypoint["verified"] = json!({"at": at, "revision": revision, "outcome": outcome, "reason": reason, "message": "said the cluster"});
         self.double.put(FUNCTION, function);
     }
 
@@ -150,6 +162,8 @@ impl Operator {
             client,
             caches,
             memory: Memory::default(),
+            configs: Configs::default(),
+            images: Images::default(),
             platform: fixtures::platform(),
         });
         self.writers = writers;

@@ -17,6 +17,7 @@ fn entrypoint(name: &str, revision: &str, ready: Option<&str>) -> Report {
         verifying: None,
         kept_revisions: vec![],
         rollback: None,
+        measured: None,
         instances: 2,
     }
 }
@@ -139,6 +140,7 @@ fn what_the_activator_wrote_is_no_difference() {
         reason: String::new(),
         message: String::new(),
         duration: 0.2,
+        image: None,
     });
     standing.entrypoints.push(EntrypointStatus {
         name: "removed".to_owned(),
@@ -154,4 +156,65 @@ fn what_the_activator_wrote_is_no_difference() {
     standing.entrypoints[0].ready_revision = None;
     assert_eq!(difference(&standing, &wanted), Difference::More);
     assert_eq!(difference(&empty, &wanted), Difference::More);
+}
+
+/// What `kubectl wait`-like tools make of an object (kubernetes-sigs/cli-utils, pkg/kstatus): the first condition of the two that is true
+/// decides, and a Ready that is not true is progress.
+fn kstatus(status: &FunctionStatus, generation: i64) -> &'static str {
+    if status.observed_generation != Some(generation) {
+        return "InProgress";
+    }
+    for condition in &status.conditions {
+        match (condition.type_.as_str(), condition.status.as_str()) {
+            (RECONCILING, "True") => return "InProgress",
+            (STALLED, "True") => return "Failed",
+            _ => {}
+        }
+    }
+    let mut conditions = status.conditions.iter();
+    let ready = conditions.find(|condition| condition.type_ == READY);
+    match ready.map(|ready| ready.status.as_str()) {
+        Some("True") | None => "Current",
+        Some(_) => "InProgress",
+    }
+}
+
+#[test]
+fn kstatus_finds_out_how_a_function_is() {
+    let stuck = || Trouble::Stalled(Reason::ImageTooLarge, "web: large".to_owned());
+    let busy = || Trouble::Retrying(Reason::Verifying, "web: new".to_owned());
+    let (ready, old, none) = (Some("2"), Some("1"), None);
+    for (serving, troubles, expected) in [
+        (ready, vec![], "Current"),
+        (old, vec![], "Current"), // rolled back
+        (old, vec![busy()], "InProgress"),
+        (old, vec![stuck()], "Failed"),
+        (old, vec![stuck(), busy()], "InProgress"),
+        (none, vec![], "InProgress"),
+        (none, vec![busy()], "InProgress"),
+        (none, vec![stuck()], "Failed"),
+        (none, vec![busy(), stuck()], "InProgress"),
+    ] {
+        let case = format!("{serving:?} {troubles:?}");
+        let previous = FunctionStatus::default();
+        let entrypoints = vec![entrypoint("web", "2", serving)];
+        let status = status(facts(&previous, troubles, entrypoints), &at(1));
+        assert_eq!(kstatus(&status, 3), expected, "{case}");
+        assert_eq!(
+            kstatus(&status, 4),
+            "InProgress",
+            "{case}, and edited since"
+        );
+        let is_ready = status.conditions[0].status == "True";
+        assert_eq!(is_ready, serving.is_some(), "{case}");
+        for condition in &status.conditions {
+            assert_eq!(condition.observed_generation, Some(3));
+            assert!(
+                !condition.reason.is_empty(),
+                "the API server would refuse it"
+            );
+            let says = condition.status == "True" || condition.type_ == READY;
+            assert_eq!(condition.message.is_empty(), !says, "{case} {condition:?}");
+        }
+    }
 }

@@ -75,6 +75,7 @@ pub struct World {
     entrypoints: Arc<Entrypoints>,
     costs: Arc<AtomicI32>,
     functions: Functions,
+    reports: Reports,
     /// Pods by UID.
     pods: HashMap<String, Arc<Entrypoint>>,
     /// Deployments by UID.
@@ -105,12 +106,13 @@ impl World {
         costs: Arc<AtomicI32>,
         is_synced: Sender<bool>,
     ) -> Self {
-        let functions = Functions::new(domain, proxy, entrypoints.clone(), reports);
+        let functions = Functions::new(domain, proxy, entrypoints.clone(), reports.clone());
         Self {
             identity,
             entrypoints,
             costs,
             functions,
+            reports,
             pods: HashMap::new(),
             deployments: HashMap::new(),
             namespaces: Vec::new(),
@@ -294,6 +296,10 @@ impl World {
         let Some(key) = pods::key(&pod.metadata) else {
             return;
         };
+        if let Some(image) = pods::image(&pod) {
+            let since = pod.metadata.creation_timestamp.as_ref();
+            self.reports.ran(&key, image, since);
+        }
         let entrypoint = self.entrypoints.get_or_add(&key);
         let held = pods::is_held(&pod, &self.identity);
         if let Some(cost) = pods::deletion_cost(&pod) {

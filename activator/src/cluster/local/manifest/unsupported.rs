@@ -14,6 +14,7 @@ pub(super) fn notes(spec: &FunctionSpec) -> Vec<String> {
     let FunctionSpec {
         image: _,
         visibility,
+        max_size,
         defaults,
         bundles,
         entrypoints,
@@ -25,6 +26,9 @@ pub(super) fn notes(spec: &FunctionSpec) -> Vec<String> {
     ];
     if revision_history_limit.is_some() {
         notes.push(format!("spec.revisionHistoryLimit: {NO_REVISIONS}"));
+    }
+    if max_size.is_some() {
+        notes.push("spec.maxSize: has no effect here: there is no image".into());
     }
     if *visibility == Some(Visibility::Cluster) {
         notes.push("spec.visibility: there is one address here, and every function answers".into());
