@@ -97,7 +97,7 @@ pub async fn run(
     // No limit: a sweep that waits for its next try must not hold up the ends of others.
     let reconciles = ends.for_each_concurrent(None, |end| {
         let gone = settle(end, &context);
-        clear(gone, context.clone(), filled.clone(), stop.clone())
+        clear(gone, context.clone(), stop.clone())
     });
     tokio::join!(reconciles, fill);
 }
@@ -312,19 +312,10 @@ fn settle(
     None
 }
 
-/// Removes what a Function that is gone left behind, once it is certain that it is gone.
-async fn clear(
-    gone: Option<ObjectRef<Guarded>>,
-    context: Arc<Context>,
-    filled: CancellationToken,
-    stop: CancellationToken,
-) {
+/// Removes what a Function that is gone left behind, until told to stop.
+async fn clear(gone: Option<ObjectRef<Guarded>>, context: Arc<Context>, stop: CancellationToken) {
     if let Some(gone) = gone {
-        let swept = async {
-            filled.cancelled().await;
-            sweep(&gone, &context).await;
-        };
-        stop.run_until_cancelled(swept).await;
+        stop.run_until_cancelled(sweep(&gone, &context)).await;
     }
 }
 
