@@ -29,7 +29,7 @@ fn violations(name: &str, spec: &str) -> String {
 
 #[test]
 fn a_good_manifest_breaks_no_rule() {
-    let spec = "{image: a, entrypoints: [{name: home, path: /}, {name: orders, path: /api/orders-v1.2~x, match: Exact,
+    let spec = "{image: a, hosts: [Shop.Example.com., xn--bcher-kva.example], entrypoints: [{name: home, path: /}, {name: orders, path: /api/orders-v1.2~x, match: Exact,
                  scale: {min: 1, max: 1}, timeouts: {queue: 1m30s, boot: 100ms}, verify: {path: '/healthz?deep=1'}, limits: {requestBytes: 1Gi},
                  pod: {labels: {team: x}, containerSecurityContext: {capabilities: {add: [NET_BIND_SERVICE]}}}}]}";
     assert_eq!(violations("shop", spec), "");
@@ -102,7 +102,16 @@ fn each_rule_refuses_what_it_is_for() {
     let entrypoint =
         |fields: &str| format!("{{image: a, entrypoints: [{{name: web, path: /, {fields}}}]}}");
     let path = |path: &str| format!("{{image: a, entrypoints: [{{name: web, path: '{path}'}}]}}");
+    let host = |host: &str| {
+        let entrypoints = "entrypoints: [{name: web, path: /}]";
+        format!("{{image: a, hosts: [good.example.com, '{host}'], {entrypoints}}}")
+    };
     let cases = [
+        ("shop", host("shop"), "hosts: write DNS names"),
+        ("shop", host("*.example.com"), "hosts: write DNS names"),
+        ("shop", host("shop.example.com:80"), "hosts: write DNS names"),
+        ("shop", host("http://shop.example.com"), "hosts: write DNS names"),
+        ("shop", host("10.0.0.1"), "hosts: write DNS names"),
         ("a--b", entrypoint(""), "metadata.name"),
         ("a.b", entrypoint(""), "metadata.name"),
         (
