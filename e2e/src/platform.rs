@@ -75,15 +75,24 @@ pub async fn kill(client: &Client, component: &str) -> Result<()> {
             api.delete(&pod.name_any(), &at_once).await?;
             continue;
         }
-        let statuses = pod.status.and_then(|status| status.container_statuses);
-        let ids = statuses.iter().flatten();
-        for id in ids.filter_map(|container| container.container_id.as_deref()) {
-            let id = id.trim_start_matches("containerd://");
-            let socket = format!("{}/containerd.sock", cluster_run());
-            let kill = ["tasks", "kill", "--signal", "SIGKILL", id];
-            let at = ["-a", &socket, "-n", "k8s.io"];
-            run("ctr", &[at.as_slice(), kill.as_slice()].concat()).await?;
-        }
+        signal(&pod, "SIGKILL").await?;
+    }
+    Ok(())
+}
+
+/// Sends a signal to the containers of a pod, whose node is this machine.
+///
+/// # Errors
+/// When one of them is gone.
+pub async fn signal(pod: &Pod, signal: &str) -> Result<()> {
+    let statuses = pod.status.iter();
+    let containers = statuses.flat_map(|status| status.container_statuses.iter().flatten());
+    for id in containers.filter_map(|container| container.container_id.as_deref()) {
+        let id = id.trim_start_matches("containerd://");
+        let socket = format!("{}/containerd.sock", cluster_run());
+        let kill = ["tasks", "kill", "--signal", signal, id];
+        let at = ["-a", &socket, "-n", "k8s.io"];
+        run("ctr", &[at.as_slice(), kill.as_slice()].concat()).await?;
     }
     Ok(())
 }
