@@ -19,8 +19,9 @@ use crate::{
     cluster::{
         carry_out,
         kubernetes::{
+            hosts::Hosts,
             orders::Writer,
-            owner::{Held, Owner},
+            owner::{HeldLease, Owner},
             pods::catch_up,
             reports::Reports,
             watch::World,
@@ -88,7 +89,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let (is_synced, synced) = watch::channel(false);
     let world = World::new(
         settings.identity.clone(),
-        settings.domain.clone(),
+        Hosts::new(settings.domain.clone(), settings.cluster_domain.clone()),
         proxy.clone(),
         entrypoints.clone(),
         reports,
@@ -171,7 +172,7 @@ async fn own(
     health: Arc<Health>,
     mut synced: watch::Receiver<bool>,
     leave: CancellationToken,
-) -> Option<(Owner, Held)> {
+) -> Option<(Owner, HeldLease)> {
     // The sender lives in a task that never ends.
     leave
         .run_until_cancelled(synced.wait_for(|synced| *synced))
@@ -197,9 +198,9 @@ async fn own(
 }
 
 async fn owned(
-    owning: tokio::task::JoinHandle<Option<(Owner, Held)>>,
+    owning: tokio::task::JoinHandle<Option<(Owner, HeldLease)>>,
     lost: bool,
-) -> anyhow::Result<Option<(Owner, Held)>> {
+) -> anyhow::Result<Option<(Owner, HeldLease)>> {
     // Lost, it was awaited already.
     if lost {
         Ok(None)

@@ -6,6 +6,8 @@ pub const READY: &str = "Ready";
 pub const RECONCILING: &str = "Reconciling";
 /// The manifest cannot become true until somebody changes something.
 pub const STALLED: &str = "Stalled";
+/// Every host of the function leads to it: those of the manifest, and the one inside the cluster.
+pub const ROUTES_READY: &str = "RoutesReady";
 
 /// Why a condition has its status. One list, so that documentation and alerts can rely on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +36,12 @@ pub enum Reason {
     ChildRefused,
     /// An object of the child's name exists and belongs to somebody else.
     NameConflict,
+    /// Another Function has a host that the manifest asks for, or may come to have it.
+    HostConflict,
+    /// The chart's `hosts.allowed` does not give a host to the namespace.
+    HostNotAllowed,
+    /// The Gateway API, which the chart was told to use, is not there.
+    GatewayMissing,
 }
 
 impl Reason {
@@ -52,6 +60,9 @@ impl Reason {
             Self::InvalidSpec => "InvalidSpec",
             Self::ChildRefused => "ChildRefused",
             Self::NameConflict => "NameConflict",
+            Self::HostConflict => "HostConflict",
+            Self::HostNotAllowed => "HostNotAllowed",
+            Self::GatewayMissing => "GatewayMissing",
         }
     }
 }

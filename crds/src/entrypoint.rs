@@ -16,7 +16,7 @@ use crate::{
         LimitsSpec, OnDisconnect, PathMatch, Protocol, ScaleSpec, TimeoutsSpec, VerifySpec,
         VerifyWhen,
     },
-    names,
+    hosts, names,
     pod::PodFields,
     values,
 };
@@ -156,6 +156,7 @@ pub struct InvalidSpec {
 /// # Errors
 /// The first rule that the manifest breaks.
 pub fn resolve(spec: &FunctionSpec) -> Result<Vec<Entrypoint>, InvalidSpec> {
+    hosts::check(spec)?;
     bundle::check(spec)?;
     let entrypoints = read(spec);
     entrypoints.iter().try_for_each(check)?;

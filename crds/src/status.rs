@@ -17,7 +17,10 @@ pub struct FunctionStatus {
     /// Every address of the function, the default one first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
-    /// Ready, Reconciling, Stalled.
+    /// The hosts of the manifest that the function has. They lead to it, and no others besides the default one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// Ready, Reconciling, Stalled, RoutesReady.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

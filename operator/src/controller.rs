@@ -137,11 +137,29 @@ fn function_requests(
         .reflect(writer)
         .flat_map(move |event| match event {
             Ok(event) => {
-                let changed = |f: &Guarded| vec![ObjectRef::from_obj(f)];
+                let others = claim(&event, &context);
+                let changed = |f: &Guarded| {
+                    let own = std::iter::once(ObjectRef::from_obj(f));
+                    own.chain(others.clone()).collect()
+                };
                 concerned(&event, changed, &context)
             }
             Err(error) => stream::iter(vec![Err(error)]),
         })
+}
+
+/// Takes note of who claims which host, before anything is done about it. Returns the other Functions that lost or got one.
+fn claim(event: &Event<Guarded>, context: &Context) -> Vec<ObjectRef<Guarded>> {
+    let (claims, platform) = (&context.claims, &context.platform);
+    match event {
+        Event::Apply(function) => claims.seen(function, platform),
+        Event::Delete(function) => claims.gone(function),
+        Event::Init | Event::InitApply(_) => vec![],
+        Event::InitDone => {
+            claims.listed(&context.caches.functions.state(), platform);
+            vec![]
+        }
+    }
 }
 
 fn deployment_requests(

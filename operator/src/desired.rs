@@ -1,13 +1,16 @@
 //! What there should be: a pure function of the manifest and of what there is.
 
 mod deployment;
+mod http_route;
+mod ingress;
 mod network_policy;
+mod service;
 
 use std::sync::Arc;
 
 use crds::{
     entrypoint::{InvalidSpec, Route, resolve, revision_history_limit},
-    function::{Function, VerifyWhen},
+    function::{Function, VerifyWhen, Visibility},
     names,
     status::Predecessor,
 };
@@ -66,9 +69,11 @@ pub fn decide(function: &Function, observed: &Observed, platform: &Platform) -> 
         Ok(wanted) => orphans(wanted, observed, revision_history_limit(&function.spec)),
         Err(_) => Vec::new(),
     };
-    let attachments: Vec<_> = network_policy::render(function, platform)
-        .into_iter()
-        .collect();
+    let mut attachments = Vec::from_iter(network_policy::render(function, platform));
+    if wanted.is_ok() {
+        attachments.push(service::render(function, platform));
+        attachments.extend(route(function, &observed.hosts.custom, platform));
+    }
     let surplus = match &wanted {
         Ok(_) => surplus(&attachments, observed),
         Err(_) => Vec::new(),
@@ -78,6 +83,19 @@ pub fn decide(function: &Function, observed: &Observed, platform: &Platform) -> 
         orphans,
         attachments,
         surplus,
+    }
+}
+
+/// What leads custom hosts to the activator. Nothing does if only callers inside the cluster may come.
+fn route(function: &Function, hosts: &[String], platform: &Platform) -> Option<Attachment> {
+    let visibility = function.spec.visibility.unwrap_or_default();
+    if hosts.is_empty() || visibility == Visibility::Cluster {
+        return None;
+    }
+    match (&platform.gateway, &platform.ingress) {
+        (Some(gateway), _) => Some(http_route::render(function, hosts, gateway, platform)),
+        (None, Some(ingress)) => Some(ingress::render(function, hosts, ingress, platform)),
+        (None, None) => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crds::{
     FunctionStatus,
-    conditions::{Reason, STALLED},
+    conditions::{ROUTES_READY, Reason, STALLED},
     status::{EntrypointStatus, Measured, Measurer},
 };
 use k8s_openapi::{
@@ -45,6 +45,7 @@ pub fn events(
         .chain(moved)
         .chain(removed)
         .chain(stalled(previous, reported))
+        .chain(unrouted(previous, reported))
         .collect()
 }
 
@@ -119,11 +120,7 @@ fn unmeasured(previous: &FunctionStatus, now: &EntrypointStatus) -> Option<Event
 }
 
 fn stalled(previous: &FunctionStatus, now: &FunctionStatus) -> Option<Event> {
-    fn find(status: &FunctionStatus) -> Option<&Condition> {
-        let mut conditions = status.conditions.iter();
-        conditions.find(|c| c.type_ == STALLED && c.status == "True")
-    }
-    let stalled = find(now)?;
+    let stalled = condition(now, STALLED, "True")?;
     // A revision that fails is booted again and again, and may fail in other words each time; an image that is too large is told in fewer
     // words before its registry has been asked again.
     let is_same = |before: &Condition| {
@@ -134,7 +131,7 @@ fn stalled(previous: &FunctionStatus, now: &FunctionStatus) -> Option<Event> {
         let is_retry = is_revision && before.observed_generation == stalled.observed_generation;
         before.reason == stalled.reason && (is_retry || before.message == stalled.message)
     };
-    let is_told = find(previous).is_some_and(is_same);
+    let is_told = condition(previous, STALLED, "True").is_some_and(is_same);
     let generation = now.observed_generation.unwrap_or(0);
     (!is_told).then(|| {
         event(
@@ -145,6 +142,31 @@ fn stalled(previous: &FunctionStatus, now: &FunctionStatus) -> Option<Event> {
             None,
         )
     })
+}
+
+/// A host leads elsewhere, or nowhere, and not because of something that [`stalled`] tells.
+fn unrouted(previous: &FunctionStatus, now: &FunctionStatus) -> Option<Event> {
+    let unrouted = condition(now, ROUTES_READY, "False")?;
+    let is_same = |other: &Condition| {
+        (&other.reason, &other.message) == (&unrouted.reason, &unrouted.message)
+    };
+    let is_told = condition(previous, ROUTES_READY, "False").is_some_and(is_same)
+        || condition(now, STALLED, "True").is_some_and(is_same);
+    let is_passing = unrouted.reason == Reason::Progressing.as_str();
+    (!is_told && !is_passing).then(|| {
+        event(
+            EventType::Warning,
+            &unrouted.reason,
+            &format!("RouteHosts-{}", now.observed_generation.unwrap_or(0)),
+            unrouted.message.clone(),
+            None,
+        )
+    })
+}
+
+fn condition<'a>(status: &'a FunctionStatus, type_: &str, is: &str) -> Option<&'a Condition> {
+    let mut conditions = status.conditions.iter();
+    conditions.find(|condition| condition.type_ == type_ && condition.status == is)
 }
 
 fn event(

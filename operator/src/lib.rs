@@ -8,6 +8,7 @@
 //! - [`desired`]: what there should be (pure)
 //! - [`attachment`]: what a Function has besides its Deployments
 //! - [`platform`]: what holds for all Functions
+//! - [`hosts`]: who has which host (pure)
 //! - [`apply`]: makes the cluster so
 //! - [`report`]: gathers the facts, writes status and Events
 //! - [`rollout`]: which revision takes the traffic (pure)
@@ -27,6 +28,7 @@ pub mod configs;
 pub mod controller;
 pub mod desired;
 pub mod events;
+pub mod hosts;
 pub mod images;
 pub mod inquire;
 pub mod leader;

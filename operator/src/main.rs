@@ -11,6 +11,7 @@ use kube::{
 use operator::{
     admin::{Admin, Health},
     controller,
+    hosts::Claims,
     images::Images,
     leader::{self, Leader},
     memory::Memory,
@@ -30,7 +31,8 @@ async fn main() -> anyhow::Result<ExitCode> {
     let name = crds::names::OPERATOR;
     let client = Client::try_default().await.context("find the API server")?;
 
-    let (caches, writers) = Caches::new();
+    let platform = settings.clone().platform();
+    let (caches, writers) = Caches::of(&platform.kinds());
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry, caches.clone());
     let leader = Leader::new(client.clone(), namespace, name, identity);
@@ -50,7 +52,8 @@ async fn main() -> anyhow::Result<ExitCode> {
         client,
         caches,
         memory: Memory::default(),
-        platform: settings.platform(),
+        claims: Claims::default(),
+        platform,
     });
     let work = |stop| controller::run(context, writers, inquiries, metrics, health, stop);
     let end = run(leader, work).await.context("listen for signals")?;

@@ -15,10 +15,11 @@ use crate::{
     apply::{self, apply},
     configs::{self, Configs},
     desired::decide,
+    hosts::Claims,
     images::Images,
     inquire::inquire,
     memory::Memory,
-    observe::{Caches, Guarded, observe},
+    observe::{Caches, Guarded, Observed, observe},
     platform::Platform,
     report::{report, report_unreadable},
 };
@@ -34,6 +35,8 @@ pub struct Context {
     pub caches: Caches,
     /// What the watches may not show yet.
     pub memory: Memory,
+    /// Who has which host.
+    pub claims: Claims,
     /// What Secrets and ConfigMaps say.
     pub configs: Configs,
     /// How large images are.
@@ -81,7 +84,10 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
     if function.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    let mut observed = observe(function, &context.caches, &context.memory);
+    let mut observed = Observed {
+        hosts: context.claims.hosts(function, &context.platform),
+        ..observe(function, &context.caches, &context.memory)
+    };
     observed.findings = inquire(function, &observed, &context).await?;
     let mut plan = decide(function, &observed, &context.platform);
     let linger = context

@@ -8,12 +8,14 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 use crds::values::Bytes;
+use serde::de::DeserializeOwned;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
     configs::Configs,
+    hosts::Allowed,
     images,
-    platform::{NetworkPolicySettings, Platform},
+    platform::{GatewaySettings, IngressSettings, NetworkPolicySettings, Platform},
 };
 
 /// What is logged unless RUST_LOG says otherwise. The client logs each refused connection as an error; whoever made the call says what
@@ -40,6 +42,22 @@ pub struct Settings {
     #[arg(long, env = "THAW_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
 
+    /// The cluster's own domain: Functions are reached at {function}.{namespace}.svc and that
+    #[arg(long, env = "THAW_CLUSTER_DOMAIN", default_value = "cluster.local", value_parser = domain)]
+    pub cluster_domain: String,
+
+    /// The custom hosts that each namespace may have: JSON, {"prod": ["*.example.com", "shop.example.org"], "ops": ["*"]}. Not set: every one
+    #[arg(long, env = "THAW_ALLOWED_HOSTS", value_parser = Allowed::read)]
+    pub allowed_hosts: Option<Allowed>,
+
+    /// Writes an Ingress for the custom hosts of each Function: JSON, {"className": "nginx", "annotations": {}, "tls": {"secretName": ""}}
+    #[arg(long, env = "THAW_INGRESS", value_parser = json::<IngressSettings>)]
+    pub ingress: Option<IngressSettings>,
+
+    /// Writes an HTTPRoute in place of the Ingress: JSON, {"name": "public", "namespace": "infra", "sectionName": "web"}
+    #[arg(long, env = "THAW_GATEWAY", value_parser = json::<GatewaySettings>)]
+    pub gateway: Option<GatewaySettings>,
+
     /// Revisions with a larger image are refused, where a Function's own maxSize says nothing: a size such as 500Mi
     #[arg(long, env = "THAW_MAX_SIZE")]
     pub max_size: Option<Bytes>,
@@ -62,7 +80,7 @@ pub struct Settings {
 
     /// Writes a NetworkPolicy for each Function: JSON, {"egress": [...]} with rules of a NetworkPolicy. Not set: none, and those that were
     /// written are removed
-    #[arg(long, env = "THAW_NETWORK_POLICY", value_parser = network_policy)]
+    #[arg(long, env = "THAW_NETWORK_POLICY", value_parser = json::<NetworkPolicySettings>)]
     pub network_policy: Option<NetworkPolicySettings>,
 
     /// Labels of the activator's pods, which alone reach instances then, as key=value with commas between them
@@ -109,6 +127,10 @@ impl Settings {
     pub fn platform(self) -> Platform {
         Platform {
             domain: self.domain,
+            cluster_domain: self.cluster_domain,
+            allowed_hosts: self.allowed_hosts,
+            ingress: self.ingress,
+            gateway: self.gateway,
             scheme: self.url_scheme,
             namespace: self.namespace,
             namespaces: self
@@ -188,7 +210,7 @@ fn domain(text: &str) -> Result<String, String> {
     }
 }
 
-fn network_policy(text: &str) -> Result<NetworkPolicySettings, String> {
+fn json<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
@@ -236,6 +258,38 @@ mod tests {
                 told(&["--network-policy", wrong]).is_err(),
                 "{wrong} must be refused"
             );
+        }
+    }
+
+    #[test]
+    fn routes_are_told_as_the_chart_writes_them() {
+        let told = |words: &[&str]| {
+            let always = ["x", "--domain=a.b", "--namespace=n", "--identity=i"];
+            Settings::try_parse_from(always.iter().chain(words)).map(Settings::platform)
+        };
+        let platform = told(&[
+            r#"--ingress={"annotations":{"a":"b"},"className":"","tls":{"secretName":""}}"#,
+            r#"--gateway={"name":"public"}"#,
+            r#"--allowed-hosts={"prod":["*.example.com"]}"#,
+        ])
+        .unwrap();
+        assert_eq!(platform.cluster_domain, "cluster.local");
+        assert!(
+            platform
+                .ingress
+                .is_some_and(|ingress| ingress.tls.is_some())
+        );
+        assert_eq!(
+            platform.gateway.map(|gateway| gateway.name).as_deref(),
+            Some("public")
+        );
+        assert!(platform.allowed_hosts.is_some());
+        for wrong in [
+            r#"--ingress={"class":"a"}"#,
+            "--gateway={}",
+            "--allowed-hosts=a.b",
+        ] {
+            assert!(told(&[wrong]).is_err(), "{wrong} must be refused");
         }
     }
 

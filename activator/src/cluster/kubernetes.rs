@@ -4,6 +4,7 @@
 
 mod deployments;
 mod functions;
+pub mod hosts;
 pub mod orders;
 pub mod owner;
 pub mod pods;

@@ -16,6 +16,10 @@ What they may do in their own namespace stands beside their ServiceAccounts.
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, list, watch, create, patch, delete]
+# {function}.{namespace}.svc, which goes with its Function.
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch, create, patch]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]

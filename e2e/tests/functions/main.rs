@@ -6,6 +6,7 @@ mod boots_that_fail;
 mod bundles;
 mod configuration;
 mod entrypoints_are_islands;
+mod hosts;
 mod instances_are_reused;
 mod isolation;
 mod judged_from_outside;

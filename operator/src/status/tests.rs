@@ -25,15 +25,19 @@ fn entrypoint(name: &str, revision: &str, ready: Option<&str>) -> Report {
 fn facts(previous: &FunctionStatus, troubles: Vec<Trouble>, entrypoints: Vec<Report>) -> Facts<'_> {
     Facts {
         generation: Some(3),
-        url: "http://shop--prod.example.com",
+        urls: vec!["http://shop--prod.example.com".to_owned()],
+        hosts: vec![],
+        unrouted: vec![],
         entrypoints,
         troubles,
         previous,
     }
 }
 
+/// The conditions that others know too.
 fn told(status: &FunctionStatus) -> Vec<String> {
-    let conditions = status.conditions.iter();
+    let ours = |c: &&Condition| c.type_ == ROUTES_READY;
+    let conditions = status.conditions.iter().filter(|c| !ours(c));
     conditions
         .map(|c| format!("{} {} {}", c.type_, c.status, c.reason))
         .collect()
@@ -124,7 +128,38 @@ fn the_time_of_a_condition_moves_only_with_its_status() {
         .iter()
         .map(|c| c.last_transition_time.clone())
         .collect();
-    assert_eq!(times, [at(100), at(100), at(200)]);
+    assert_eq!(times, [at(100), at(100), at(200), at(100)]);
+}
+
+#[test]
+fn a_function_that_lacks_a_host_is_ready_at_the_others() {
+    let previous = FunctionStatus::default();
+    let lacking = Facts {
+        unrouted: vec![
+            (Reason::HostConflict, "a.test is taken".to_owned()),
+            (Reason::NameConflict, "a Service".to_owned()),
+        ],
+        ..facts(&previous, vec![], vec![entrypoint("a", "1", Some("1"))])
+    };
+    let status = status(lacking, &at(1));
+    let routes = &status.conditions[3];
+    assert_eq!(
+        (
+            &*routes.type_,
+            &*routes.status,
+            &*routes.reason,
+            &*routes.message
+        ),
+        ("RoutesReady", "False", "HostConflict", "a.test is taken")
+    );
+    assert_eq!(
+        told(&status),
+        [
+            "Ready True Available",
+            "Reconciling False Available",
+            "Stalled False Available"
+        ]
+    );
 }
 
 #[test]

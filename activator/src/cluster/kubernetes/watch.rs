@@ -37,6 +37,7 @@ use tokio::sync::watch::Sender;
 use super::{
     apis, deployments,
     functions::Functions,
+    hosts::Hosts,
     pods::{self, Life},
     reports::Reports,
 };
@@ -99,14 +100,14 @@ impl World {
     /// Nothing seen yet. `is_synced` becomes true when every watch has listed once.
     pub fn new(
         identity: String,
-        domain: String,
+        hosts: Hosts,
         proxy: Arc<Proxy>,
         entrypoints: Arc<Entrypoints>,
         reports: Reports,
         costs: Arc<AtomicI32>,
         is_synced: Sender<bool>,
     ) -> Self {
-        let functions = Functions::new(domain, proxy, entrypoints.clone(), reports.clone());
+        let functions = Functions::new(hosts, proxy, entrypoints.clone(), reports.clone());
         Self {
             identity,
             entrypoints,

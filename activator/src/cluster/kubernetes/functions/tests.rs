@@ -9,6 +9,7 @@ use crate::{
     held::Limits,
     metrics::Metrics,
     proxy::TrustedProxies,
+    server::Door,
 };
 
 type Ordered = UnboundedReceiver<(Arc<Entrypoint>, Order)>;
@@ -33,7 +34,8 @@ fn functions() -> (Functions, Arc<Entrypoints>, Ordered) {
     let nowhere = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
     let client = kube::Client::try_from(nowhere).unwrap();
     let (reports, _) = Reports::new(client);
-    let functions = Functions::new("test".to_owned(), proxy, entrypoints.clone(), reports);
+    let hosts = Hosts::new("test".to_owned(), "cluster.local".to_owned());
+    let functions = Functions::new(hosts, proxy, entrypoints.clone(), reports);
     (functions, entrypoints, ordered)
 }
 
@@ -95,7 +97,8 @@ async fn a_revision_that_is_asked_about_has_one_instance_before_and_after_the_tr
     let gone = functions.seen(function(json!({"readyRevision": "new"})));
     assert_eq!(gone, [key("old")]);
     let routes = functions.proxy.routes.load();
-    let route = &routes.host("shop--prod.test").unwrap().paths["/"];
+    let host = routes.host("shop--prod.test", Door::Public).unwrap();
+    let route = &host.paths["/"];
     let target = route.target.as_ref().unwrap().key.clone();
     assert_eq!(target, key("new"));
 }
@@ -120,7 +123,7 @@ async fn a_revision_that_is_asked_about_no_longer_is_abandoned() {
 /// What answers each of these paths.
 fn answering(functions: &Functions, paths: &[&str]) -> Vec<String> {
     let routes = functions.proxy.routes.load();
-    let host = routes.host("shop--prod.test").unwrap();
+    let host = routes.host("shop--prod.test", Door::Public).unwrap();
     let name = |path: &&str| match &host.paths[*path].target {
         Ok(target) => format!("{}@{}", target.key.entrypoint, target.key.revision),
         Err(_) => "nothing".to_owned(),
@@ -148,7 +151,7 @@ async fn the_paths_of_a_bundle_lead_to_one_revision_of_it() {
     assert_eq!(answering(&functions, &["/", "/about"]), ["web@w1"; 2]);
     assert_eq!(entrypoints.all().len(), 1);
     let routes = functions.proxy.routes.load();
-    let host = routes.host("shop--prod.test").unwrap();
+    let host = routes.host("shop--prod.test", Door::Public).unwrap();
     assert_eq!(host.paths["/about"].entrypoint, "about");
 }
 
