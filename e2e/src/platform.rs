@@ -138,6 +138,30 @@ pub async fn helm(arguments: &[&str]) -> Result<String> {
     run("helm", &all).await
 }
 
+/// Upgrades the release with other values, as `--set-json` takes them, for as long as `tell` takes; afterwards it has those that it had
+/// before, whatever came of it.
+///
+/// # Errors
+/// What `tell` says, or `helm`.
+pub async fn with<T>(values: &str, tell: impl AsyncFnOnce() -> Result<T>) -> Result<T> {
+    let file = tempfile::NamedTempFile::with_suffix(".yaml")?;
+    let said = helm(&["get", "values", RELEASE, "-o", "yaml"]).await?;
+    tokio::fs::write(file.path(), said).await?;
+    let before = file.path().display().to_string();
+    let upgrade = ["upgrade", RELEASE, "charts/thaw", "--wait"];
+    let change = ["--reset-then-reuse-values", "--set-json", values];
+    let back = ["--reset-values", "-f", &before];
+
+    helm(&[upgrade.as_slice(), change.as_slice()].concat()).await?;
+    let told = match serving().await {
+        Ok(()) => tell().await,
+        Err(error) => Err(error),
+    };
+    helm(&[upgrade.as_slice(), back.as_slice()].concat()).await?;
+    serving().await?;
+    told
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
