@@ -109,8 +109,16 @@ fn each_rule_refuses_what_it_is_for() {
     let cases = [
         ("shop", host("shop"), "hosts: write DNS names"),
         ("shop", host("*.example.com"), "hosts: write DNS names"),
-        ("shop", host("shop.example.com:80"), "hosts: write DNS names"),
-        ("shop", host("http://shop.example.com"), "hosts: write DNS names"),
+        (
+            "shop",
+            host("shop.example.com:80"),
+            "hosts: write DNS names",
+        ),
+        (
+            "shop",
+            host("http://shop.example.com"),
+            "hosts: write DNS names",
+        ),
         ("shop", host("10.0.0.1"), "hosts: write DNS names"),
         ("a--b", entrypoint(""), "metadata.name"),
         ("a.b", entrypoint(""), "metadata.name"),
