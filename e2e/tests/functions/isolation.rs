@@ -11,7 +11,7 @@ use e2e::{
 };
 use k8s_openapi::{
     NamespaceResourceScope,
-    api::{apps::v1::Deployment, networking::v1::NetworkPolicy},
+    api::{apps::v1::Deployment, core::v1::Service, networking::v1::NetworkPolicy},
 };
 use kube::{
     Resource, ResourceExt,
@@ -37,15 +37,7 @@ spec:
 const PUT_BACK: Duration = Duration::from_secs(10);
 
 /// What an object says.
-async fn spec<K>(namespace: &Namespace, name: &str) -> Result<Value>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + DeserializeOwned
-        + Serialize
-        + std::fmt::Debug,
-{
-    let object = namespace.api::<K>().get(name).await?;
+fn said(object: &impl Serialize) -> Result<Value> {
     let mut object = serde_json::to_value(object)?;
     let labels = object["metadata"]["labels"].take();
     Ok(json!([object["spec"], labels]))
@@ -62,11 +54,11 @@ where
 {
     let kind = K::kind(&()).into_owned();
     let api = namespace.api::<K>();
-    let wanted = spec::<K>(namespace, name).await?;
+    let wanted = said(&api.get(name).await?)?;
     let put_back = async |what: &str| {
         let begun = Instant::now();
         let is_as_it_was = async || {
-            let found = spec::<K>(namespace, name).await?;
+            let found = said(&api.get(name).await?)?;
             ensure!(found == wanted, "{found} instead of {wanted}");
             Ok(())
         };
@@ -82,8 +74,7 @@ where
     let changed = api
         .patch(name, &PatchParams::default(), &Patch::Merge(change))
         .await?;
-    let generation = changed.meta().generation;
-    ensure!(generation > Some(1), "{kind}: nothing changed");
+    ensure!(said(&changed)? != wanted, "{kind}: nothing changed");
     put_back("changed").await?;
     api.delete(name, &DeleteParams::default()).await?;
     put_back("deleted").await
@@ -120,6 +111,8 @@ async fn an_object_of_somebody_else_is_refused_by_kind_and_name_and_left_alone()
         remove(namespace).await?;
         let policy = json!({"metadata": {"name": names::network_policy("f")}, "spec": {"podSelector": {}}});
         is_refused::<NetworkPolicy>(namespace, policy).await?;
+        let service = json!({"metadata": {"name": "f"}, "spec": {"ports": [{"port": 80}]}});
+        is_refused::<Service>(namespace, service).await?;
         let labels = json!({"matchLabels": {"a": "b"}});
         let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "a", "image": "a"}]}});
         let deployment = json!({"metadata": {"name": one}, "spec": {"replicas": 0, "selector": labels, "template": template}});
@@ -184,7 +177,8 @@ async fn remove(namespace: &Namespace) -> Result<()> {
         let deployments = namespace.api::<Deployment>().list(&children).await?;
         let policies = namespace.api::<NetworkPolicy>().list(&children).await?;
         let function = functions.get_opt("f").await?;
-        let left = deployments.items.len() + policies.items.len();
+        let services = namespace.api::<Service>().list(&children).await?;
+        let left = deployments.items.len() + policies.items.len() + services.items.len();
         ensure!(function.is_none() && left == 0, "{left} children are left");
         Ok(())
     })
