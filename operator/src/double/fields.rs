@@ -126,28 +126,26 @@ pub(super) fn remove_all(from: &mut Value, gone: &[Field]) {
 
 fn remove(from: &mut Value, field: &[Step]) {
     let [step, rest @ ..] = field else { return };
-    match (step, from) {
-        (Step::Field(name), Value::Object(map)) => {
-            let Some(value) = map.get_mut(name) else {
-                return;
-            };
-            match rest {
-                [] => drop(map.remove(name)),
-                [Step::Element(wanted), rest @ ..] => {
-                    remove_element(name, value, wanted, rest);
-                    if value.as_array().is_some_and(Vec::is_empty) {
-                        map.remove(name);
-                    }
-                }
-                _ => {
-                    remove(value, rest);
-                    if value.as_object().is_some_and(Map::is_empty) {
-                        map.remove(name);
-                    }
-                }
+    let (Step::Field(name), Value::Object(map)) = (step, from) else {
+        return;
+    };
+    let Some(value) = map.get_mut(name) else {
+        return;
+    };
+    match rest {
+        [] => drop(map.remove(name)),
+        [Step::Element(wanted), rest @ ..] => {
+            remove_element(name, value, wanted, rest);
+            if value.as_array().is_some_and(Vec::is_empty) {
+                map.remove(name);
             }
         }
-        _ => {}
+        _ => {
+            remove(value, rest);
+            if value.as_object().is_some_and(Map::is_empty) {
+                map.remove(name);
+            }
+        }
     }
 }
 
