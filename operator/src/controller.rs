@@ -323,6 +323,7 @@ fn resync(object: &Guarded) -> Duration {
 }
 
 fn retry(function: &Guarded, error: &Error, context: &Context) -> Action {
+    context.memory.doubt(function);
     let wait = context.memory.next_retry(function);
     let (namespace, function) = (function.namespace(), function.name_any());
     warn!(

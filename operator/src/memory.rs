@@ -74,6 +74,12 @@ impl Memory {
         });
     }
 
+    /// Something failed: a status may have been written without an answer, so what stands on the object counts and not what was written
+    /// before. Otherwise an entrypoint whose question to the activator had no answer of the API server would count as not asked.
+    pub fn doubt<K: Resource>(&self, of: &K) {
+        self.entry(of, |entry| entry.status = None);
+    }
+
     /// How long a write of instance counts, wanted now, still has to wait so that there is at most one every `delay`.
     pub fn until_counts_are_due<K: Resource>(&self, of: &K, delay: Duration) -> Duration {
         let now = Instant::now();

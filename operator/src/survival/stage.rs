@@ -158,7 +158,9 @@ pub(super) fn work(
 
 /// Takes away what differs from run to run: names that the API server gives, versions, times, and who wrote how often.
 fn normalise(value: &mut Value) {
-    const NOISE: [&str; 8] = [
+    const NOISE: [&str; 9] = [
+        // A hash that covers the UID of the owner.
+        "thaw.dev/applied",
         "uid",
         "resourceVersion",
         "generation",
