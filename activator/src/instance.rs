@@ -5,6 +5,7 @@
 
 mod connection;
 mod deadlines;
+mod kept;
 mod tail;
 
 use std::{
@@ -26,6 +27,7 @@ use crate::{
 };
 pub use connection::{Address, Connection};
 pub(crate) use deadlines::{Deadlines, Watched};
+pub(crate) use kept::Taken;
 pub use tail::Tail;
 
 /// A kept connection older than this is not used: common servers close idle ones after 2 s (gunicorn) or 5 s (Node.js), and a request
@@ -63,7 +65,7 @@ pub struct Instance {
 /// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// No byte of it was sent; it may be sent to another instance.
+    /// No byte of it was sent, or the instance says that it has not begun with it; it may be sent to another instance.
     #[error("connect to instance {instance}: {source}")]
     Unreached {
         /// Name of the pod.
@@ -163,7 +165,7 @@ impl Instance {
     /// [kept](Self::keep) when the answer's body has ended.
     ///
     /// # Errors
-    /// [`SendError::Unreached`] promises that no byte was sent.
+    /// [`SendError::Unreached`] promises that the instance has not begun with it.
     pub(crate) async fn send(
         self: Arc<Self>,
         mut request: Box<Request<RequestBody>>,
@@ -174,9 +176,9 @@ impl Instance {
             }
             match connection.send(*request).await {
                 Ok(response) => return Ok((response, connection)),
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) => *request = unsent,
-                    None => return Err(error.into_error().into()),
+                Err(failed) => match failed.request {
+                    Some(unread) => *request = unread,
+                    None => return Err(failed.error.into()),
                 },
             }
         }
@@ -187,11 +189,9 @@ impl Instance {
         };
         match connection.send(*request).await {
             Ok(response) => Ok((response, connection)),
-            Err(mut error) => Err(match error.take_message() {
-                Some(unsent) => {
-                    self.unreached(io::Error::other(error.into_error()), Box::new(unsent))
-                }
-                None => error.into_error().into(),
+            Err(failed) => Err(match failed.request {
+                Some(unread) => self.unreached(io::Error::other(failed.error), Box::new(unread)),
+                None => failed.error.into(),
             }),
         }
     }

@@ -7,7 +7,7 @@ pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod form;
 pub(crate) mod head;
-mod invitation;
+mod interim;
 mod patience;
 mod running;
 mod timing;
@@ -34,7 +34,7 @@ use crate::{
     entrypoint::{Entrypoint, Key, Slot},
     metrics::Metrics,
     routes::{Host, Route, Routes, Unrouted},
-    server::Door,
+    server::{Door, Line},
 };
 use access::Access;
 use answer::{Failure, Place};
@@ -45,7 +45,6 @@ pub use head::TrustedProxies;
 #[doc(hidden)]
 pub use head::fuzzing;
 use head::{Added, Asked, Peer};
-use invitation::Invitation;
 pub use patience::Rate;
 use running::{Answered, Running, Unanswered};
 use timing::Timing;
@@ -75,12 +74,15 @@ pub struct Proxy {
 pub(crate) struct Arrival {
     pub(crate) parts: Parts,
     pub(crate) body: Incoming,
+    /// To its connection, if that is one of HTTP/1.
+    pub(crate) line: Option<Line>,
 }
 
 impl From<Request<Incoming>> for Arrival {
     fn from(request: Request<Incoming>) -> Self {
         let (parts, body) = request.into_parts();
-        Self { parts, body }
+        let line = None;
+        Self { parts, body, line }
     }
 }
 
@@ -232,7 +234,13 @@ fn onward(
     arrival: Box<Arrival>,
     added: &Added<'_>,
 ) -> Onward {
-    let Arrival { mut parts, body } = *arrival;
+    let Arrival {
+        mut parts,
+        body,
+        line,
+    } = *arrival;
+    // HTTP/1.0 knows no answer before the answer.
+    let listens = line.clone().filter(|_| parts.version == Version::HTTP_11);
     let client = parts.extensions.remove::<OnUpgrade>();
     // A client that waits to be asked for its body is asked by an instance.
     let waits = parts.headers.contains_key(EXPECT);
@@ -248,8 +256,9 @@ fn onward(
     let bytes = entrypoint.meter.request_bytes();
     let (body, upload) = RequestBody::new(body, route.limits.request_bytes, rate, bytes);
     let mut request = Box::new(Request::from_parts(parts, body));
-    let invitation = Invitation::awaited(&mut request);
+    let invitation = interim::listen(&mut request, listens);
     request.body_mut().waits_for(invitation);
+    request.body_mut().came_over(line);
     Onward {
         request,
         upload,

@@ -98,7 +98,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     // These run as long as the process.
     tokio::spawn(reporting);
     tokio::spawn(carry_out(writer.clone(), ordered, tasks.clone()));
-    tokio::spawn(world.follow(client.clone()));
+    let namespaces = settings.namespaces();
+    tokio::spawn(world.follow(client.clone(), namespaces.clone()));
     tokio::spawn(server::admin(
         admin,
         metrics,
@@ -119,6 +120,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut owning = tokio::spawn(own(
         owner,
         client,
+        namespaces,
         entrypoints.clone(),
         health.clone(),
         synced,
@@ -164,6 +166,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 async fn own(
     owner: Owner,
     client: Client,
+    namespaces: Vec<String>,
     entrypoints: Arc<Entrypoints>,
     health: Arc<Health>,
     mut synced: watch::Receiver<bool>,
@@ -178,7 +181,12 @@ async fn own(
     let (mut held, takeover) = owner.acquire(&leave).await?;
     // The watches may be behind the Lease.
     if leave
-        .run_until_cancelled(catch_up(&client, owner.identity(), &entrypoints))
+        .run_until_cancelled(catch_up(
+            &client,
+            &namespaces,
+            owner.identity(),
+            &entrypoints,
+        ))
         .await
         .is_some()
     {

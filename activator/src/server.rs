@@ -3,12 +3,14 @@
 //! A door accepts connections, as many as there may be. What happens on one is in `connection`; the rest is what clients could do
 //! to a server that trusts them:
 //! - `version`: they begin and say nothing
-//! - `io`, with `http1`, `http2` and `phase`: they send slowly, read slowly, or send what is no request
+//! - `io`, with `backlog`, `http1`, `http2`, `interims` and `phase`: they send slowly, read slowly, or send what is no request
+//! - `streams`: they read all but one of many answers
 //! - `connections`, `descriptors`: there are too many of them
 //! - `farewell`: how they hear about it
 
 mod accept;
 mod admin;
+mod backlog;
 mod connection;
 mod connections;
 pub mod descriptors;
@@ -16,8 +18,10 @@ mod farewell;
 mod frames;
 mod http1;
 mod http2;
+mod interims;
 mod io;
 mod phase;
+mod streams;
 mod version;
 
 use std::sync::{Arc, atomic::AtomicBool};
@@ -34,9 +38,14 @@ use connections::Connections;
 
 pub use accept::listen;
 pub use admin::admin;
+pub(crate) use phase::Line;
 
 /// So many clients may be told at once that there is no room for them; more are not told.
 const TOLD: usize = 64;
+
+/// A client that takes less than this of an answer that is there, in the time that it has for that, is cut: with the default of a minute
+/// it may be about as slow to read as it may be to send. Somebody who takes a byte a minute would hold an instance for days.
+const LEAST: usize = 16 << 10;
 
 /// What the probes ask for.
 #[derive(Debug, Default)]

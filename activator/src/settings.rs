@@ -121,6 +121,9 @@ pub struct Settings {
     /// X-Real-IP) is kept; what anybody else says is not.
     #[arg(long, env = "THAW_TRUSTED_PROXIES", default_value = TrustedProxies::PRIVATE)]
     pub trusted_proxies: TrustedProxies,
+    /// Namespaces whose Functions are served, with commas between them; not set: all.
+    #[arg(long, env = "THAW_WATCH_NAMESPACES", value_delimiter = ',')]
+    pub watch_namespaces: Vec<String>,
     /// The activator's own namespace.
     #[arg(long, env = "POD_NAMESPACE", default_value = "thaw-system")]
     pub namespace: String,
@@ -148,6 +151,12 @@ impl Settings {
         }
     }
 
+    /// Whose Functions are served; empty: those of all.
+    pub fn namespaces(&self) -> Vec<String> {
+        let names = self.watch_namespaces.iter();
+        names.filter(|name| !name.is_empty()).cloned().collect()
+    }
+
     /// What requests that wait may hold.
     pub fn held(&self) -> held::Limits {
         held::Limits {
@@ -167,7 +176,7 @@ pub struct Edge {
     /// a request that crosses our close on the wire is lost.
     #[arg(long, env = "THAW_KEEP_ALIVE", default_value_t = Self::default().keep_alive)]
     pub keep_alive: humantime::Duration,
-    /// A client that takes nothing of its answer for this long is cut.
+    /// A client that takes nothing of its answer for this long, or less than 16 KiB of it, is cut; with HTTP/2 each stream for itself.
     #[arg(long, env = "THAW_WRITE_TIMEOUT", default_value_t = Self::default().write_timeout)]
     pub write_timeout: humantime::Duration,
     /// The most bytes of a request's head.

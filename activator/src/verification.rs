@@ -5,9 +5,10 @@
 
 mod ask;
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use futures::FutureExt;
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -24,6 +25,9 @@ const TELL_AGAIN: Duration = Duration::from_secs(30);
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// Between two instances that accepted and did not answer well.
 const BOOT_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// Between a panic and the next beginning.
+const BEGIN_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// What an instance has to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,12 +52,30 @@ enum Setback {
 
 /// Asks until the revision answers, and says each outcome, again and again. Runs until it is dropped.
 ///
+/// # Guarantees
+/// A panic on the way is a log line and a new beginning: nobody else would notice, and the rollout would wait for ever.
+///
 /// # Assumptions
 /// The entrypoint is configured to have one instance ([`crate::entrypoints::verifying`]).
 pub async fn verify(entrypoint: Arc<Entrypoint>, check: Check, tell: impl Fn(Option<BootFailure>)) {
+    let mut waits = waits(BEGIN_AGAIN);
+    loop {
+        // What a panic leaves behind is dropped, its slot too; whatever is asked next starts from nothing.
+        let verifying = AssertUnwindSafe(ask_and_tell(&entrypoint, &check, &tell));
+        let Err(_) = verifying.catch_unwind().await;
+        tracing::error!(entrypoint = %entrypoint.key, "the verification panicked, it begins again");
+        sleep(waits.next().unwrap_or(BEGIN_AGAIN.1)).await;
+    }
+}
+
+async fn ask_and_tell(
+    entrypoint: &Entrypoint,
+    check: &Check,
+    tell: &impl Fn(Option<BootFailure>),
+) -> Infallible {
     let mut waits = waits(BOOT_AGAIN);
     loop {
-        let wait = match attempt(&entrypoint, &check).await {
+        let wait = match attempt(entrypoint, check).await {
             Ok(()) => break,
             Err(Setback::Unknown) => LOOK_AGAIN,
             Err(Setback::Boot(failure)) => {

@@ -1,7 +1,9 @@
-//! An entrypoint with every default filled in, and the revision of its pod template.
+//! An entrypoint or bundle with every default filled in, and the revision of its pod template.
 //!
 //! The operator renders a Deployment from [`Template`]; the activator reads the rest. Both start from [`resolve`], so they cannot
 //! disagree about a default.
+
+mod bundle;
 
 use std::time::Duration;
 
@@ -10,8 +12,9 @@ use serde::Serialize;
 
 use crate::{
     function::{
-        Burst, EntrypointFields, EntrypointSpec, FreezeMode, FreezeSpec, FunctionSpec, LimitsSpec,
-        OnDisconnect, PathMatch, Protocol, ScaleSpec, TimeoutsSpec, VerifySpec, VerifyWhen,
+        BundleSpec, Burst, EntrypointFields, EntrypointSpec, FreezeMode, FreezeSpec, FunctionSpec,
+        LimitsSpec, OnDisconnect, PathMatch, Protocol, ScaleSpec, TimeoutsSpec, VerifySpec,
+        VerifyWhen,
     },
     names,
     pod::PodFields,
@@ -21,15 +24,16 @@ use crate::{
 /// Counts changes in how a [`Template`] becomes a pod. It is part of every revision.
 pub const RENDERER: u32 = 1;
 
-/// An entrypoint with nothing left to default.
+/// An entrypoint with nothing left to default; or a bundle, which is several of them in one: everywhere but in routes it counts as an entrypoint
+/// of its own name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entrypoint {
-    /// Name, unique in the function.
+    /// Name, unique in the function: that of the entrypoint, or of the bundle.
     pub name: String,
-    /// Path that is routed here.
-    pub path: String,
-    /// How the path is compared.
-    pub path_match: PathMatch,
+    /// Whether it is a bundle.
+    pub is_bundle: bool,
+    /// What is routed here, in the order of the manifest: an entrypoint's own path, or that of each entrypoint of a bundle.
+    pub routes: Vec<Route>,
     /// What the pod is made from. A change makes a new revision; a change of anything else rolls nothing.
     pub template: Template,
     /// How many instances there are.
@@ -44,6 +48,17 @@ pub struct Entrypoint {
     pub verify: Verify,
     /// What becomes of an invocation whose client leaves.
     pub on_disconnect: OnDisconnect,
+}
+
+/// A path and how it is compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Name of the entrypoint that has the path.
+    pub entrypoint: String,
+    /// The path.
+    pub path: String,
+    /// How it is compared.
+    pub path_match: PathMatch,
 }
 
 /// What a user wrote about the pod of an entrypoint.
@@ -132,25 +147,59 @@ pub struct InvalidSpec {
     pub problem: String,
 }
 
-/// Every entrypoint of a function, in the order of the manifest, if the manifest is valid.
+/// Every bundle of a function and every entrypoint that is in none, in the order of the manifest, if the manifest is valid.
 ///
 /// # Errors
 /// The first rule that the manifest breaks.
 pub fn resolve(spec: &FunctionSpec) -> Result<Vec<Entrypoint>, InvalidSpec> {
+    bundle::check(spec)?;
     let entrypoints = read(spec);
     entrypoints.iter().try_for_each(check)?;
     Ok(entrypoints)
 }
 
-/// Every entrypoint of a function, in the order of the manifest, valid or not: a manifest that breaks a rule keeps its routes.
+/// Every bundle of a function and every entrypoint that is in none, in the order of the manifest, valid or not: a manifest that breaks a rule
+/// keeps its routes.
 pub fn read(spec: &FunctionSpec) -> Vec<Entrypoint> {
-    spec.entrypoints
-        .iter()
-        .map(|own| read_one(spec, own))
+    let bundles = spec.bundles.iter().map(|own| {
+        let BundleSpec {
+            name,
+            entrypoints: _,
+            image,
+            fields,
+        } = own;
+        let routes = bundle::members(spec, own).map(Route::of).collect();
+        let filled = read_one(spec, image.as_ref(), fields.clone());
+        Entrypoint {
+            name: name.clone(),
+            is_bundle: true,
+            routes,
+            ..filled
+        }
+    });
+    let alone = bundle::alone(spec).map(|own| Entrypoint {
+        name: own.name.clone(),
+        routes: vec![Route::of(own)],
+        ..read_one(spec, own.image.as_ref(), own.fields.clone())
+    });
+    let all = bundles.chain(alone);
+    all.filter(|entrypoint| !entrypoint.routes.is_empty())
         .collect()
 }
 
-fn read_one(spec: &FunctionSpec, own: &EntrypointSpec) -> Entrypoint {
+/// Names of what [`read`] returns.
+pub fn names(spec: &FunctionSpec) -> impl Iterator<Item = &str> {
+    let bundles = spec.bundles.iter().map(|bundle| bundle.name.as_str());
+    bundles.chain(bundle::alone(spec).map(|entrypoint| entrypoint.name.as_str()))
+}
+
+/// Name of the bundle that an entrypoint is in.
+pub fn bundle_of<'a>(spec: &'a FunctionSpec, entrypoint: &str) -> Option<&'a str> {
+    bundle::of(spec, entrypoint).map(|bundle| bundle.name.as_str())
+}
+
+/// Without name and routes.
+fn read_one(spec: &FunctionSpec, image: Option<&String>, own: EntrypointFields) -> Entrypoint {
     let EntrypointFields {
         command,
         args,
@@ -167,18 +216,14 @@ fn read_one(spec: &FunctionSpec, own: &EntrypointSpec) -> Entrypoint {
         verify,
         on_disconnect,
         pod,
-    } = own.fields.clone();
+    } = own;
     let base = spec.defaults.clone();
     Entrypoint {
-        name: own.name.clone(),
-        path: own.path.clone(),
-        path_match: own.path_match.unwrap_or_default(),
+        name: String::new(),
+        is_bundle: false,
+        routes: Vec::new(),
         template: Template {
-            image: own
-                .image
-                .clone()
-                .or_else(|| spec.image.clone())
-                .unwrap_or_default(),
+            image: image.or(spec.image.as_ref()).cloned().unwrap_or_default(),
             command: command.or(base.command),
             args: args.or(base.args),
             working_dir: working_dir.or(base.working_dir),
@@ -214,13 +259,10 @@ pub fn revision_history_limit(spec: &FunctionSpec) -> usize {
 /// The rules that the CustomResourceDefinition cannot state.
 fn check(entrypoint: &Entrypoint) -> Result<(), InvalidSpec> {
     let Entrypoint {
-        name,
-        template,
-        scale,
-        ..
+        template, scale, ..
     } = entrypoint;
     let invalid = |field: &str, problem: String| {
-        let field = format!("entrypoints[{name}].{field}");
+        let field = format!("{}.{field}", entrypoint.field());
         Err(InvalidSpec { field, problem })
     };
     if template.image.is_empty() {
@@ -260,6 +302,28 @@ fn check(entrypoint: &Entrypoint) -> Result<(), InvalidSpec> {
         );
     }
     Ok(())
+}
+
+impl Entrypoint {
+    /// Where it stands in the manifest, below `spec`.
+    pub fn field(&self) -> String {
+        let list = if self.is_bundle {
+            "bundles"
+        } else {
+            "entrypoints"
+        };
+        format!("{list}[{}]", self.name)
+    }
+}
+
+impl Route {
+    fn of(entrypoint: &EntrypointSpec) -> Self {
+        Self {
+            entrypoint: entrypoint.name.clone(),
+            path: entrypoint.path.clone(),
+            path_match: entrypoint.path_match.unwrap_or_default(),
+        }
+    }
 }
 
 impl Template {

@@ -50,10 +50,18 @@ use crate::{
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.image) || self.entrypoints.all(e, has(e.image))")
-        .message("image: set spec.image, or an image on every entrypoint"),
+    validation = Rule::new("has(self.image) || (self.entrypoints.all(e, has(e.image) || (has(self.bundles) && self.bundles.exists(b, e.name in b.entrypoints))) && (!has(self.bundles) || self.bundles.all(b, has(b.image))))")
+        .message("image: set spec.image, or an image on every bundle and on every entrypoint that is in none"),
     validation = Rule::new("self.entrypoints.all(e, self.entrypoints.exists_one(f, f.path == e.path))")
-        .message("entrypoints: two entrypoints have the same path; give each its own")
+        .message("entrypoints: two entrypoints have the same path; give each its own"),
+    validation = Rule::new("!has(self.bundles) || self.bundles.all(b, self.entrypoints.all(e, e.name != b.name))")
+        .message("bundles: a bundle has the name of an entrypoint; give it one of its own"),
+    validation = Rule::new("!has(self.bundles) || self.bundles.all(b, b.entrypoints.all(m, self.entrypoints.exists(e, e.name == m)))")
+        .message("bundles: a bundle names an entrypoint that is not in spec.entrypoints; add it there with its path, or remove the name"),
+    validation = Rule::new("!has(self.bundles) || self.entrypoints.all(e, self.bundles.filter(b, e.name in b.entrypoints).size() <= 1)")
+        .message("bundles: an entrypoint is in two bundles; leave it in one"),
+    validation = Rule::new(MEMBERS_ARE_PATHS)
+        .message("entrypoints: one that is in a bundle sets only name, path and match; move its other fields to the bundle")
 )]
 pub struct FunctionSpec {
     /// Container image of every entrypoint that names none itself.
@@ -65,11 +73,20 @@ pub struct FunctionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visibility: Option<Visibility>,
 
-    /// Values for every entrypoint. An entrypoint's own value wins; maps, and `env` by name, are merged.
+    /// Values for every entrypoint and bundle. Their own value wins; maps, and `env` by name, are merged.
     #[serde(default, skip_serializing_if = "EntrypointFields::is_empty")]
     pub defaults: EntrypointFields,
 
-    /// The paths of the function, each with its own deployment. Required, 1 to 100; names and paths are unique.
+    /// Entrypoints that share one deployment and its instances, so that one that is warm answers for all of them. Up to 25, with names that no
+    /// other bundle or entrypoint has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 25),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub bundles: Vec<BundleSpec>,
+
+    /// The paths of the function, each with its own deployment unless it is in a bundle. Required, 1 to 100; names and paths are unique.
     #[schemars(
         length(min = 1, max = 100),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
@@ -90,6 +107,39 @@ pub enum Visibility {
     Public,
     /// Callers inside the cluster.
     Cluster,
+}
+
+/// CEL: an entrypoint of a bundle sets only name, path and match.
+const MEMBERS_ARE_PATHS: &str = "!has(self.bundles) || self.entrypoints.all(e, !self.bundles.exists(b, e.name in b.entrypoints) || !(\
+    has(e.image) || has(e.command) || has(e.args) || has(e.workingDir) || has(e.env) || has(e.envFrom) || has(e.port) || has(e.protocol) || \
+    has(e.resources) || has(e.scale) || has(e.freeze) || has(e.limits) || has(e.timeouts) || has(e.verify) || has(e.onDisconnect) || has(e.pod)))";
+
+/// Entrypoints that share instances.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BundleSpec {
+    /// A DNS label, unique among the function's bundles and entrypoints. Required.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$')")
+        .message("name: use lower-case letters, digits and dashes, starting with a letter and ending with a letter or digit"))]
+    pub name: String,
+
+    /// Names of its entrypoints, which set only name, path and match. Required, 1 to 100; an entrypoint is in one bundle at most.
+    #[schemars(
+        length(min = 1, max = 100),
+        inner(length(min = 1, max = 63)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub entrypoints: Vec<String>,
+
+    /// Image of the bundle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
+
+    /// The fields that `spec.defaults` has too.
+    #[serde(flatten)]
+    pub fields: EntrypointFields,
 }
 
 /// One path of a function and what answers it.
@@ -137,7 +187,7 @@ pub enum PathMatch {
     Exact,
 }
 
-/// The fields that an entrypoint and `spec.defaults` share.
+/// The fields that an entrypoint, a bundle and `spec.defaults` share.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EntrypointFields {
@@ -210,7 +260,7 @@ pub struct EntrypointFields {
 }
 
 impl EntrypointFields {
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }

@@ -18,6 +18,8 @@ pub const FUNCTION: &str = "thaw.dev/function";
 pub const ENTRYPOINT: &str = "thaw.dev/entrypoint";
 /// Label: revision of the entrypoint.
 pub const REVISION: &str = "thaw.dev/revision";
+/// Label: namespace of the Function, on children that stand in another one.
+pub const NAMESPACE: &str = "thaw.dev/namespace";
 /// Label that every child carries, with the value [`THAW`].
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Value of [`MANAGED_BY`].
@@ -31,6 +33,8 @@ pub const CHILDREN: &str = "app.kubernetes.io/managed-by=thaw";
 /// put a field back at their next pass. And a rollback is not part of what the function is: the next manifest ends it, where a field
 /// would go on pinning the old revision unnoticed.
 pub const ROLLBACK: &str = "thaw.dev/rollback";
+/// Annotation of a child: hash of what was applied last, which tells that something is wanted no longer.
+pub const APPLIED: &str = "thaw.dev/applied";
 /// Pod annotation: the activator replica that is finishing invocations on this instance after it stopped being the owner.
 pub const HELD_BY: &str = "thaw.dev/held-by";
 /// Pod annotation, Kubernetes' own: the ReplicaSet deletes the lowest first.
@@ -63,13 +67,21 @@ pub fn deployment(function: &str, entrypoint: &str, revision: &str) -> String {
     shorten(&format!("{function}-{entrypoint}-{revision}"), 253)
 }
 
+/// Name of a Function's NetworkPolicy. Not the Function's own: that is what people call theirs.
+pub fn network_policy(function: &str) -> String {
+    shorten(&format!("thaw-{function}"), 253)
+}
+
 /// Name of the container's port, which says what is spoken there, as service meshes and Knative read it.
 pub fn port(protocol: Protocol) -> &'static str {
     match protocol {
-        Protocol::Http1 => "http",
-        Protocol::H2c => "h2c",
+        Protocol::Http1 => PORTS[0],
+        Protocol::H2c => PORTS[1],
     }
 }
+
+/// Every name that [`port`] gives.
+pub const PORTS: [&str; 2] = ["http", "h2c"];
 
 /// The host under which a function is always reached. The label before the domain is unambiguous because a Function's name may
 /// not hold `--`, and one over 63 characters is cut and ends in a hash of the whole.
@@ -99,7 +111,7 @@ pub fn entrypoint_labels(entrypoint: &str, revision: &str) -> [(&'static str, St
 }
 
 /// The first `length` hexadecimal digits of the SHA-256 of `bytes`.
-pub(crate) fn hash(bytes: &[u8], length: usize) -> String {
+pub fn hash(bytes: &[u8], length: usize) -> String {
     let digest = Sha256::digest(bytes);
     let mut hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     hex.truncate(length);

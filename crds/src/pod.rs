@@ -1,6 +1,10 @@
 //! The part of a pod that a user may set. Everything else is Thaw's, so that boots stay short and pods keep to the restricted Pod
 //! Security Standard.
 //!
+//! The rules keep every pod within the baseline standard, whatever its namespace allows: those who may write Functions have the
+//! operator make pods for them, and must not get by it what they could not get by themselves. Between baseline and restricted (running as root,
+//! say) a manifest may loosen what Thaw sets, and the namespace's own Pod Security decides.
+//!
 //! A volume, a token or a slow image costs boot time; the README says how much.
 
 // The schema derive repeats each type inside a private scope, where `pub` reaches nothing.
@@ -32,10 +36,18 @@ use crate::{function::merged, values::Duration};
         .message("pod.containerSecurityContext.capabilities.add: only NET_BIND_SERVICE may be added"),
     validation = Rule::new("!has(self.containerSecurityContext) || !has(self.containerSecurityContext.procMount)")
         .message("pod.containerSecurityContext.procMount: not allowed; remove it"),
+    validation = Rule::new("!has(self.securityContext) || (!has(self.securityContext.windowsOptions) && (!has(self.securityContext.seccompProfile) || self.securityContext.seccompProfile.type != 'Unconfined') && (!has(self.securityContext.appArmorProfile) || self.securityContext.appArmorProfile.type != 'Unconfined') && !has(self.securityContext.sysctls))")
+        .message("pod.securityContext: seccomp and AppArmor cannot be Unconfined, and windowsOptions and sysctls are not allowed; remove them"),
+    validation = Rule::new("!has(self.securityContext) || !has(self.securityContext.seLinuxOptions) || (!has(self.securityContext.seLinuxOptions.user) && !has(self.securityContext.seLinuxOptions.role) && (!has(self.securityContext.seLinuxOptions.type) || self.securityContext.seLinuxOptions.type in ['container_t', 'container_init_t', 'container_kvm_t', 'container_engine_t']))")
+        .message("pod.securityContext.seLinuxOptions: only level, and a type among container_t, container_init_t, container_kvm_t and container_engine_t, may be set"),
+    validation = Rule::new("!has(self.containerSecurityContext) || (!has(self.containerSecurityContext.windowsOptions) && (!has(self.containerSecurityContext.seccompProfile) || self.containerSecurityContext.seccompProfile.type != 'Unconfined') && (!has(self.containerSecurityContext.appArmorProfile) || self.containerSecurityContext.appArmorProfile.type != 'Unconfined'))")
+        .message("pod.containerSecurityContext: seccomp and AppArmor cannot be Unconfined, and windowsOptions are not allowed; remove them"),
+    validation = Rule::new("!has(self.containerSecurityContext) || !has(self.containerSecurityContext.seLinuxOptions) || (!has(self.containerSecurityContext.seLinuxOptions.user) && !has(self.containerSecurityContext.seLinuxOptions.role) && (!has(self.containerSecurityContext.seLinuxOptions.type) || self.containerSecurityContext.seLinuxOptions.type in ['container_t', 'container_init_t', 'container_kvm_t', 'container_engine_t']))")
+        .message("pod.containerSecurityContext.seLinuxOptions: only level, and a type among container_t, container_init_t, container_kvm_t and container_engine_t, may be set"),
     validation = Rule::new("!has(self.labels) || self.labels.all(k, !k.startsWith('thaw.dev/') && !k.startsWith('app.kubernetes.io/'))")
         .message("pod.labels: labels under thaw.dev/ and app.kubernetes.io/ are set by Thaw; use another prefix"),
-    validation = Rule::new("!has(self.annotations) || self.annotations.all(k, !k.startsWith('thaw.dev/') && k != 'controller.kubernetes.io/pod-deletion-cost')")
-        .message("pod.annotations: annotations under thaw.dev/ and the pod deletion cost are set by Thaw; remove them")
+    validation = Rule::new("!has(self.annotations) || self.annotations.all(k, !k.startsWith('thaw.dev/') && k != 'controller.kubernetes.io/pod-deletion-cost' && !k.startsWith('container.apparmor.security.beta.kubernetes.io/'))")
+        .message("pod.annotations: annotations under thaw.dev/ and the pod deletion cost are set by Thaw, and AppArmor is set in the security context; remove them")
 )]
 pub struct PodFields {
     /// ServiceAccount of the pod. Default: the namespace's `default`, without its token.

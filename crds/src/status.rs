@@ -24,21 +24,60 @@ pub struct FunctionStatus {
     /// Instances of all entrypoints together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instances: Option<i32>,
-    /// One for each entrypoint of the manifest.
+    /// One for each bundle of the manifest, and for each entrypoint that is in none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub entrypoints: Vec<EntrypointStatus>,
 }
 
-/// Status of one entrypoint.
+impl FunctionStatus {
+    /// Which revision answers a path, as `(entrypoint, revision)`: the one that is said to, whatever entrypoint or bundle it is of; or, if nothing
+    /// answers it yet, the one that takes the traffic of the entrypoint or bundle that the path is of now.
+    ///
+    /// Operator and activator ask the same, so a path goes on being answered from the moment a manifest gives it to another entrypoint.
+    pub fn answering(&self, entrypoint: &str, path: &str) -> Option<(&str, &str)> {
+        let mut all = self.entrypoints.iter();
+        let said = all.find_map(|status| status.answering(path));
+        let mut all = self.entrypoints.iter();
+        said.or_else(|| all.find(|status| status.name == entrypoint)?.ready())
+    }
+}
+
+impl EntrypointStatus {
+    fn answering(&self, path: &str) -> Option<(&str, &str)> {
+        let mut predecessors = self.predecessors.iter();
+        if let Some(before) = predecessors.find(|before| before.path == path) {
+            return Some((&before.entrypoint, &before.revision));
+        }
+        let bundled = self.entrypoints.iter().map(|bundled| &bundled.url);
+        let mut urls = self.url.iter().chain(bundled);
+        urls.find(|url| path_of(url) == path)?;
+        self.ready()
+    }
+
+    fn ready(&self) -> Option<(&str, &str)> {
+        Some((&self.name, self.ready_revision.as_deref()?))
+    }
+}
+
+/// The path of an address that [`EntrypointStatus`] holds.
+fn path_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.find('/').map_or("/", |at| &rest[at..])
+}
+
+/// Status of one entrypoint, or of one bundle.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EntrypointStatus {
-    /// Name of the entrypoint.
+    /// Name of the entrypoint, or of the bundle.
     pub name: String,
-    /// Where the entrypoint is reached.
+    /// Where the entrypoint is reached. A bundle has one for each of its entrypoints.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// The entrypoints of a bundle.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entrypoints: Vec<BundledStatus>,
     /// The revision that the manifest asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
@@ -51,6 +90,9 @@ pub struct EntrypointStatus {
     /// What became of the revision that is being verified. It stands as long as it is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified: Option<Verified>,
+    /// What still answers paths that another entrypoint or bundle had before, until a revision here takes them over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub predecessors: Vec<Predecessor>,
     /// Older revisions that took traffic and can be gone back to, the last one first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept_revisions: Vec<String>,
@@ -63,6 +105,29 @@ pub struct EntrypointStatus {
     /// How the last boot ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_boot: Option<LastBoot>,
+}
+
+/// Status of an entrypoint that is in a bundle; all else is said of the bundle.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BundledStatus {
+    /// Name of the entrypoint.
+    pub name: String,
+    /// Where it is reached.
+    #[serde(default)]
+    pub url: String,
+}
+
+/// What answers a path until its new entrypoint or bundle does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Predecessor {
+    /// The path.
+    pub path: String,
+    /// The entrypoint or bundle that had it before.
+    pub entrypoint: String,
+    /// Its revision that took the traffic.
+    pub revision: String,
 }
 
 /// How a boot ended. Written only when outcome, reason or revision differ from what stands there, so that a busy function writes nothing.
@@ -124,4 +189,33 @@ pub enum BootOutcome {
     Succeeded,
     /// It did not, and will not.
     Failed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(yaml: &str) -> FunctionStatus {
+        serde_yaml::from_str(yaml).unwrap()
+    }
+
+    #[test]
+    fn a_path_is_answered_by_what_is_said_to_answer_it_whoever_has_it_now() {
+        let status = status(
+            "entrypoints:
+             - {name: home, url: 'http://shop--prod.example.com/', readyRevision: h1}
+             - {name: web, entrypoints: [{name: about, url: 'http://x/about'}, {name: faq, url: 'http://x/faq'}], readyRevision: w1,
+                predecessors: [{path: /faq, entrypoint: help, revision: f1}]}
+             - {name: new, url: 'http://x/new'}",
+        );
+        assert_eq!(status.answering("home", "/"), Some(("home", "h1")));
+        assert_eq!(status.answering("web", "/"), Some(("home", "h1")));
+        assert_eq!(status.answering("web", "/about"), Some(("web", "w1")));
+        assert_eq!(status.answering("web", "/faq"), Some(("help", "f1")));
+        // A path that nobody had.
+        assert_eq!(status.answering("web", "/x"), Some(("web", "w1")));
+        assert_eq!(status.answering("home", "/new"), Some(("home", "h1")));
+        assert_eq!(status.answering("new", "/new"), None);
+        assert_eq!(status.answering("none", "/x"), None);
+    }
 }

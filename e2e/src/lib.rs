@@ -8,6 +8,7 @@
 //! - [`wait`]: waiting for something with a deadline
 //! - [`chronicle`]: everything that pods of a namespace went through
 //! - [`platform`]: Thaw itself: its pods, metrics and Helm release
+//! - [`audit`]: what its components asked the API server for
 //! - [`program`]: running `kubectl`, `helm` and others
 //!
 //! and, without a cluster:
@@ -16,6 +17,7 @@
 //! and, with and without:
 //! - [`mod@bench`]: what Thaw costs beside the floor and beside other proxies
 
+pub mod audit;
 pub mod bench;
 pub mod chronicle;
 pub mod ingress;

@@ -1,7 +1,10 @@
 //! What is watched, which Function each change concerns, and when one that failed is tried again.
 //!
-//! One watch of Functions and one of Deployments fill the caches that [`crate::observe`] reads, and the same events start the
+//! One watch of Functions and one of each kind of child fill the caches that [`crate::observe`] reads, and the same events start the
 //! reconciles, so none runs before its cause is in the cache.
+
+mod attachments;
+mod merged;
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,27 +14,29 @@ use futures::{
     future::{self, BoxFuture},
     stream,
 };
-use k8s_openapi::{
-    api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry,
-};
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     Api, ResourceExt,
     runtime::{
         WatchStreamExt,
         controller::{self, Action, Config, ReconcileReason, ReconcileRequest},
         reflector::ObjectRef,
-        watcher::{self, Event, watcher},
+        watcher::{self, Event},
     },
 };
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, warn};
 
+use merged::watched;
+
 use crate::{
     admin::Health,
+    attachment::Home,
     metrics::{End, Metrics},
     observe::{Caches, Guarded, Writers},
     reconcile::{Context, Error, reconcile},
+    sweep::sweep,
 };
 
 /// Functions reconciled at once: enough to hide the API server's latency, few enough to leave it to others.
@@ -52,10 +57,14 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let caches = context.caches.clone();
-    let requests = stream::select(
-        function_requests(&context, writers.functions),
-        deployment_requests(&context, writers.deployments),
-    );
+    let mut watches = vec![
+        function_requests(&context, writers.functions).boxed(),
+        deployment_requests(&context, writers.deployments).boxed(),
+    ];
+    for (kind, writer) in writers.attachments {
+        watches.push(attachments::requests(&context, kind, writer));
+    }
+    let requests = stream::select_all(watches);
     // The caches wake only the one task that asked last whether they are filled: this one asks, the reconciles ask the token.
     let filled = CancellationToken::new();
     let is_filled = filled.clone();
@@ -76,20 +85,28 @@ pub async fn run(
             () = stop.cancelled() => {}
         }
     };
-    let reconciles = ends.for_each(|end| {
-        settle(end, &context);
-        future::ready(())
+    // No limit: a sweep that waits for its next try must not hold up the ends of others.
+    let reconciles = ends.for_each_concurrent(None, |end| {
+        let gone = settle(end, &context);
+        clear(gone, context.clone(), filled.clone(), stop.clone())
     });
     tokio::join!(reconciles, fill);
 }
 
-/// Waits until both watches have brought everything once.
+/// Waits until every watch has brought everything once.
 async fn all_filled(caches: &Caches) {
-    let (functions, deployments) = tokio::join!(
+    let attachments = caches.attachments.iter();
+    let attachments = attachments.map(|(_, store)| store.wait_until_ready());
+    let (functions, deployments, attachments) = tokio::join!(
         caches.functions.wait_until_ready(),
-        caches.deployments.wait_until_ready()
+        caches.deployments.wait_until_ready(),
+        future::try_join_all(attachments)
     );
-    if functions.and(deployments).is_err() {
+    if functions
+        .and(deployments)
+        .and(attachments.map(drop))
+        .is_err()
+    {
         // The watches have ended, which they do only when told to stop.
         future::pending::<()>().await;
     }
@@ -99,15 +116,19 @@ fn function_requests(
     context: &Arc<Context>,
     writer: kube::runtime::reflector::store::Writer<Guarded>,
 ) -> impl Stream<Item = Request> + Send + use<> {
-    let functions = Api::<Guarded>::all(context.client.clone());
+    let all = watcher::Config::default().timeout(WATCH);
+    let namespaces = &context.platform.namespaces;
+    let events = watched(namespaces, &writer, &all, |namespace| match namespace {
+        Some(namespace) => Api::namespaced(context.client.clone(), namespace),
+        None => Api::all(context.client.clone()),
+    });
     let context = context.clone();
-    watcher(functions, watcher::Config::default().timeout(WATCH))
-        .default_backoff()
+    events
         .modify(|function| function.managed_fields_mut().clear())
         .reflect(writer)
         .flat_map(move |event| match event {
             Ok(event) => {
-                let changed = |f: &Guarded| Some(ObjectRef::from_obj(f));
+                let changed = |f: &Guarded| vec![ObjectRef::from_obj(f)];
                 concerned(&event, changed, &context)
             }
             Err(error) => stream::iter(vec![Err(error)]),
@@ -118,32 +139,46 @@ fn deployment_requests(
     context: &Arc<Context>,
     writer: kube::runtime::reflector::store::Writer<Deployment>,
 ) -> impl Stream<Item = Request> + Send + use<> {
-    let deployments = Api::<Deployment>::all(context.client.clone());
-    let children = watcher::Config::default()
-        .timeout(WATCH)
-        .labels(names::CHILDREN);
+    let namespaces = &context.platform.namespaces;
+    let events = watched(
+        namespaces,
+        &writer,
+        &children(),
+        |namespace| match namespace {
+            Some(namespace) => Api::namespaced(context.client.clone(), namespace),
+            None => Api::all(context.client.clone()),
+        },
+    );
     let context = context.clone();
-    watcher(deployments, children)
-        .default_backoff()
-        .modify(|deployment| trim(deployment.managed_fields_mut()))
+    events
+        .modify(trim)
         .reflect(writer)
         .flat_map(move |event| match event {
-            Ok(event) => concerned(&event, owner, &context),
+            Ok(event) => concerned(&event, owners, &context),
             Err(error) => stream::iter(vec![Err(error)]),
         })
 }
 
+/// The children of all Functions.
+fn children() -> watcher::Config {
+    watcher::Config::default()
+        .timeout(WATCH)
+        .labels(names::CHILDREN)
+}
+
 /// Who writes is of interest, which fields is not: they are half of an object's size.
-fn trim(managed: &mut [ManagedFieldsEntry]) {
-    for entry in managed {
+fn trim(object: &mut impl ResourceExt) {
+    for entry in object.managed_fields_mut() {
         entry.fields_v1 = None;
     }
 }
 
-fn owner(deployment: &Deployment) -> Option<ObjectRef<Guarded>> {
-    let namespace = deployment.metadata.namespace.as_deref();
-    let mut owners = deployment.owner_references().iter();
-    owners.find_map(|owner| ObjectRef::from_owner_ref(namespace, owner, ()))
+fn owners(object: &impl ResourceExt) -> Vec<ObjectRef<Guarded>> {
+    let namespace = object.meta().namespace.as_deref();
+    let owners = object.owner_references().iter();
+    owners
+        .filter_map(|owner| ObjectRef::from_owner_ref(namespace, owner, ()))
+        .collect()
 }
 
 /// The Functions that an event concerns.
@@ -152,16 +187,15 @@ fn owner(deployment: &Deployment) -> Option<ObjectRef<Guarded>> {
 /// every Function is looked at. That is also the start of the operator.
 fn concerned<K>(
     event: &Event<K>,
-    of: impl Fn(&K) -> Option<ObjectRef<Guarded>>,
+    of: impl Fn(&K) -> Vec<ObjectRef<Guarded>>,
     context: &Context,
 ) -> stream::Iter<std::vec::IntoIter<Request>> {
     let functions = match event {
-        Event::Apply(object) | Event::Delete(object) => of(object).into_iter().collect(),
+        Event::Apply(object) | Event::Delete(object) => of(object),
         Event::Init | Event::InitApply(_) => Vec::new(),
         Event::InitDone => {
             context.memory.forget_missing(&context.caches);
-            let all = context.caches.functions.state();
-            all.iter().map(|f| ObjectRef::from_obj(&**f)).collect()
+            everything(&context.caches)
         }
     };
     let request = |obj_ref| {
@@ -171,6 +205,17 @@ fn concerned<K>(
         })
     };
     stream::iter(functions.into_iter().map(request).collect::<Vec<_>>())
+}
+
+/// Every Function, and those that are gone but left something behind.
+fn everything(caches: &Caches) -> Vec<ObjectRef<Guarded>> {
+    let functions = caches.functions.state();
+    let left = caches.attachments(|kind, _| kind.home == Home::Activator);
+    functions
+        .iter()
+        .map(|function| ObjectRef::from_obj(&**function))
+        .chain(left.iter().filter_map(|(kind, left)| kind.function(left)))
+        .collect()
 }
 
 /// One reconcile, in a task of its own: a panic ends that one only.
@@ -217,22 +262,41 @@ fn retry(function: &Guarded, error: &Error, context: &Context) -> Action {
     Action::requeue(wait)
 }
 
+/// Takes note of how a reconcile ended; an answer is a Function that is gone.
 fn settle(
     end: Result<(ObjectRef<Guarded>, Action), controller::Error<Error, watcher::Error>>,
     context: &Context,
-) {
+) -> Option<ObjectRef<Guarded>> {
     match end {
         Ok((function, _)) => debug!(%function, "reconciled"),
         Err(controller::Error::ObjectNotFound(gone)) => {
             let mut function = ObjectRef::new(&gone.name);
             function.namespace = gone.namespace.clone();
             context.memory.forget(&function);
+            return Some(function);
         }
         // `retry` has said it.
         Err(controller::Error::ReconcilerFailed(..)) => {}
         Err(error @ (controller::Error::QueueError(_) | controller::Error::RunnerError(_))) => {
             warn!(error = chain(&error), "watch failed; it is resumed");
         }
+    }
+    None
+}
+
+/// Removes what a Function that is gone left behind, once it is certain that it is gone.
+async fn clear(
+    gone: Option<ObjectRef<Guarded>>,
+    context: Arc<Context>,
+    filled: CancellationToken,
+    stop: CancellationToken,
+) {
+    if let Some(gone) = gone {
+        let swept = async {
+            filled.cancelled().await;
+            sweep(&gone, &context).await;
+        };
+        stop.run_until_cancelled(swept).await;
     }
 }
 
@@ -243,57 +307,4 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use kube::runtime::events::Recorder;
-    use prometheus_client::registry::Registry;
-
-    use super::*;
-    use crate::{
-        double::{Double, fixtures},
-        memory::Memory,
-        settings::Scheme,
-    };
-
-    const FUNCTIONS: &str = "/apis/thaw.dev/v1alpha1/namespaces/prod/functions/";
-
-    /// More Functions than are reconciled at once, all there before the operator, and read before the Deployments are.
-    #[tokio::test(start_paused = true)]
-    async fn everything_that_stood_before_the_start_is_reconciled_and_a_stop_ends_it() {
-        let double = Double::default();
-        for number in 0..3 * CONCURRENCY {
-            let name = format!("f{number}");
-            let spec = "{image: a, entrypoints: [{name: web, path: /}]}";
-            let function = fixtures::function(&name, spec);
-            double.put(&format!("{FUNCTIONS}{name}"), fixtures::stored(&function));
-        }
-        double.slow_down("/apps/v1/deployments");
-        let (caches, writers) = Caches::new();
-        let metrics = Metrics::new(&mut Registry::default(), caches.clone());
-        let client = double.client();
-        let context = Context {
-            recorder: Recorder::new(client.clone(), "thaw-operator".into()),
-            client,
-            caches,
-            memory: Memory::default(),
-            domain: "example.com".to_owned(),
-            scheme: Scheme::Http,
-        };
-        let health = Health::new(tokio::sync::watch::Sender::new(None).subscribe(), WAIT);
-        let stop = CancellationToken::new();
-        let run = run(Arc::new(context), writers, metrics, health, stop.clone());
-        let running = tokio::spawn(run);
-
-        let is_ready = |f: &serde_json::Value| f["status"]["conditions"][0]["status"] == "True";
-        let all = async {
-            while !double.list(FUNCTIONS).iter().all(is_ready) {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        timeout(WAIT, all).await.expect("all are ready");
-        stop.cancel();
-        let end = timeout(WAIT, running).await.expect("it ends");
-        end.expect("it did not panic");
-    }
-
-    const WAIT: Duration = Duration::from_secs(5);
-}
+mod tests;

@@ -1,36 +1,50 @@
 //! What there should be: a pure function of the manifest and of what there is.
 
 mod deployment;
+mod network_policy;
 
 use std::sync::Arc;
 
 use crds::{
-    entrypoint::{InvalidSpec, resolve, revision_history_limit},
+    entrypoint::{InvalidSpec, Route, resolve, revision_history_limit},
     function::{Function, VerifyWhen},
     names,
+    status::Predecessor,
 };
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::ResourceExt;
+use kube::{ResourceExt, api::DynamicObject};
 
-use crate::observe::{self, Observed};
+use crate::{
+    attachment::{Attachment, Kind},
+    observe::{self, Observed},
+    platform::Platform,
+};
 use deployment::Identity;
 
 /// What to do about a Function.
 #[derive(Debug)]
 pub struct Plan {
-    /// One child for each entrypoint, in the order of the manifest; or why there is none.
+    /// One child for each bundle and each entrypoint that is in none, in the order of the manifest; or why there is none.
     pub wanted: Result<Vec<Child>, InvalidSpec>,
     /// Deployments that no entrypoint wants and that have no instance left.
     pub orphans: Vec<Arc<Deployment>>,
+    /// What the Function should have besides.
+    pub attachments: Vec<Attachment>,
+    /// What it has besides and should not.
+    pub surplus: Vec<(Kind, Arc<DynamicObject>)>,
 }
 
 /// A Deployment that should be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Child {
-    /// Name of the entrypoint.
+    /// Name of the entrypoint or bundle.
     pub entrypoint: String,
-    /// Path of the entrypoint.
-    pub path: String,
+    /// Whether it is a bundle.
+    pub is_bundle: bool,
+    /// The paths that lead here.
+    pub routes: Vec<Route>,
+    /// What answered some of these paths before, and is not this entrypoint's revision with the traffic.
+    pub predecessors: Vec<Predecessor>,
     /// Revision of the entrypoint's template.
     pub revision: String,
     /// Whether the revision has to answer before it takes the traffic.
@@ -42,16 +56,40 @@ pub struct Child {
 }
 
 /// Decides what to do about `function`. A manifest that breaks a rule changes nothing: a bad edit takes nothing down.
-pub fn decide(function: &Function, observed: &Observed) -> Plan {
-    let wanted = children(function);
+pub fn decide(function: &Function, observed: &Observed, platform: &Platform) -> Plan {
+    let wanted = children(function, observed);
     let orphans = match &wanted {
         Ok(wanted) => orphans(wanted, observed, revision_history_limit(&function.spec)),
         Err(_) => Vec::new(),
     };
-    Plan { wanted, orphans }
+    let attachments: Vec<_> = network_policy::render(function, platform)
+        .into_iter()
+        .collect();
+    let surplus = match &wanted {
+        Ok(_) => surplus(&attachments, observed),
+        Err(_) => Vec::new(),
+    };
+    Plan {
+        wanted,
+        orphans,
+        attachments,
+        surplus,
+    }
 }
 
-fn children(function: &Function) -> Result<Vec<Child>, InvalidSpec> {
+fn surplus(wanted: &[Attachment], observed: &Observed) -> Vec<(Kind, Arc<DynamicObject>)> {
+    let is_wanted = |kind: Kind, object: &DynamicObject| {
+        let mut all = wanted.iter();
+        all.any(|wanted| wanted.kind == kind && wanted.name() == object.name_any())
+    };
+    let found = observed.attachments.iter();
+    found
+        .filter(|(kind, object)| !is_wanted(*kind, object))
+        .cloned()
+        .collect()
+}
+
+fn children(function: &Function, observed: &Observed) -> Result<Vec<Child>, InvalidSpec> {
     let entrypoints = resolve(&function.spec)?;
     let child = |entrypoint: crds::Entrypoint| {
         let template = &entrypoint.template;
@@ -63,9 +101,11 @@ fn children(function: &Function) -> Result<Vec<Child>, InvalidSpec> {
         };
         let deployment = deployment::render(identity, template);
         Child {
+            predecessors: predecessors(function, observed, &entrypoint),
             image: entrypoint.template.image,
             entrypoint: entrypoint.name,
-            path: entrypoint.path,
+            is_bundle: entrypoint.is_bundle,
+            routes: entrypoint.routes,
             verify: entrypoint.verify.when,
             revision,
             deployment,
@@ -74,10 +114,31 @@ fn children(function: &Function) -> Result<Vec<Child>, InvalidSpec> {
     Ok(entrypoints.into_iter().map(child).collect())
 }
 
+/// What answers paths of an entrypoint that were another's before: it came into a bundle, or left one, or has a new name.
+fn predecessors(
+    function: &Function,
+    observed: &Observed,
+    entrypoint: &crds::Entrypoint,
+) -> Vec<Predecessor> {
+    let reported = observed.reported(&entrypoint.name);
+    let ready = reported.and_then(|reported| reported.ready_revision.as_deref());
+    let predecessor = |route: &Route| {
+        let (name, revision) = observed.previous.answering(&entrypoint.name, &route.path)?;
+        let is_own = name == entrypoint.name && ready == Some(revision);
+        let is_there = !is_own && exists(function, observed, name, revision);
+        is_there.then(|| Predecessor {
+            path: route.path.clone(),
+            entrypoint: name.to_owned(),
+            revision: revision.to_owned(),
+        })
+    };
+    entrypoint.routes.iter().filter_map(predecessor).collect()
+}
+
 /// The activator drains what no entrypoint wants; what it has drained is removed.
 ///
 /// A revision that was reported to take the traffic is kept until another one has been reported, for until then requests go there; and
-/// so are those that can be gone back to.
+/// so are those that can be gone back to, and those that answer paths which another entrypoint has not taken over yet.
 fn orphans(wanted: &[Child], observed: &Observed, limit: usize) -> Vec<Arc<Deployment>> {
     let is_wanted = |deployment: &Deployment| {
         wanted
@@ -89,6 +150,10 @@ fn orphans(wanted: &[Child], observed: &Observed, limit: usize) -> Vec<Arc<Deplo
             observe::entrypoint(deployment),
             observe::revision(deployment),
         );
+        let mut predecessors = wanted.iter().flat_map(|child| &child.predecessors);
+        if predecessors.any(|p| p.entrypoint == entrypoint && p.revision == revision) {
+            return true;
+        }
         let is_there = wanted.iter().any(|child| child.entrypoint == entrypoint);
         let reported = observed.reported(entrypoint).filter(|_| is_there);
         reported.is_some_and(|reported| {

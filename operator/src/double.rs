@@ -112,11 +112,13 @@ impl Double {
 
     /// The objects below this path.
     pub(crate) fn list(&self, below: &str) -> Vec<Value> {
+        self.list_where(|path| path.starts_with(below))
+    }
+
+    /// The objects whose path `is_wanted`.
+    pub(crate) fn list_where(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<Value> {
         let state = self.state();
-        let found = state
-            .objects
-            .iter()
-            .filter(|(path, _)| path.starts_with(below));
+        let found = state.objects.iter().filter(|(path, _)| is_wanted(path));
         found.map(|(_, object)| object.clone()).collect()
     }
 
@@ -153,7 +155,9 @@ impl Double {
             Method::PATCH => state.patch(call),
             Method::DELETE => state.delete(&call),
             _ => match call.path.rsplit('/').next() {
-                Some(kind @ ("functions" | "deployments")) => state.list_all(kind),
+                Some(kind @ ("functions" | "deployments" | "networkpolicies" | "widgets")) => {
+                    state.list_all(kind)
+                }
                 _ => state.objects.get(&call.path).map_or_else(not_found, ok),
             },
         }
@@ -293,8 +297,43 @@ fn failure(code: u16, reason: &str) -> (u16, Value) {
 pub(crate) mod fixtures {
     //! Objects that tests start from.
 
+    use std::collections::BTreeMap;
+
     use crds::function::Function;
     use serde_json::json;
+
+    use crate::{
+        attachment::{Extra, Home, Kind},
+        platform::{NetworkPolicySettings, Platform},
+        settings::Scheme,
+    };
+
+    /// A kind beside the activator.
+    pub(crate) const WIDGET: Kind = Kind {
+        group: "example.com",
+        version: "v1",
+        name: "Widget",
+        plural: "widgets",
+        home: Home::Activator,
+        required: &["size"],
+        extra: Extra::Fields,
+        is_guard: false,
+        is_optional: true,
+    };
+
+    /// What all Functions of the tests share.
+    pub(crate) fn platform() -> Platform {
+        Platform {
+            domain: "example.com".to_owned(),
+            scheme: Scheme::Http,
+            namespace: "thaw-system".to_owned(),
+            namespaces: Vec::new(),
+            activator: BTreeMap::from([("app".to_owned(), "activator".to_owned())]),
+            network_policy: Some(NetworkPolicySettings {
+                egress: vec![Default::default()],
+            }),
+        }
+    }
 
     /// The Function `name` in namespace `prod`, with this spec in YAML.
     pub(crate) fn function(name: &str, spec: &str) -> Function {

@@ -71,20 +71,25 @@ fn removed(gone: &Deployment) -> Event {
 /// The traffic of an entrypoint went from one revision to another.
 fn moved(previous: &FunctionStatus, now: &EntrypointStatus) -> Option<Event> {
     let before = previous.entrypoints.iter().find(|e| e.name == now.name)?;
-    let (from, to) = (
-        before.ready_revision.as_ref()?,
-        now.ready_revision.as_ref()?,
-    );
-    let name = &now.name;
-    (from != to).then(|| {
-        event(
-            EventType::Normal,
-            "TrafficMoved",
-            &format!("MoveTraffic-{name}-{to}"),
-            format!("invocations of {name} go to revision {to}; {from} ends what it runs"),
-            None,
-        )
-    })
+    let (name, to) = (&now.name, now.ready_revision.as_ref()?);
+    let own = before.ready_revision.iter().filter(|from| *from != to);
+    let others = before.predecessors.iter();
+    let others = others.filter(|from| !now.predecessors.contains(from));
+    let others = others.map(|from| format!("{}@{}", from.entrypoint, from.revision));
+    let mut from: Vec<_> = own.cloned().chain(others).collect();
+    from.dedup();
+    let from = match from.as_slice() {
+        [] => return None,
+        [one] => format!("{one} ends what it runs"),
+        several => format!("{} end what they run", several.join(", ")),
+    };
+    Some(event(
+        EventType::Normal,
+        "TrafficMoved",
+        &format!("MoveTraffic-{name}-{to}"),
+        format!("invocations of {name} go to revision {to}; {from}"),
+        None,
+    ))
 }
 
 fn stalled(previous: &FunctionStatus, now: &FunctionStatus) -> Option<Event> {

@@ -1,15 +1,18 @@
-//! Function → Deployments and status.
+//! Function → children and status.
 //!
 //! In reading order:
 //! - [`reconcile`]: observe → decide → apply → report, for one Function
 //! - [`observe`]: what there is, from caches
 //! - [`desired`]: what there should be (pure)
+//! - [`attachment`]: what a Function has besides its Deployments
+//! - [`platform`]: what holds for all Functions
 //! - [`apply`]: makes the cluster so
 //! - [`report`]: gathers the facts, writes status and Events
 //! - [`rollout`]: which revision takes the traffic (pure)
 //! - [`status`]: what to tell about it (pure)
 //! - [`events`]: what to tell a person (pure)
 //! - [`controller`]: what is watched, when a Function is reconciled, retries
+//! - [`sweep`]: removes what Functions that are gone left behind
 //! - [`memory`]: what the caches cannot know yet
 //! - [`leader`]: one operator at a time
 //! - [`run`]: stands by, leads, stops
@@ -17,6 +20,7 @@
 
 pub mod admin;
 pub mod apply;
+pub mod attachment;
 pub mod controller;
 pub mod desired;
 pub mod events;
@@ -24,12 +28,14 @@ pub mod leader;
 pub mod memory;
 pub mod metrics;
 pub mod observe;
+pub mod platform;
 pub mod reconcile;
 pub mod report;
 pub mod rollout;
 pub mod run;
 pub mod settings;
 pub mod status;
+pub mod sweep;
 
 #[cfg(test)]
 mod double;

@@ -46,8 +46,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         client,
         caches,
         memory: Memory::default(),
-        domain: settings.domain,
-        scheme: settings.url_scheme,
+        platform: settings.platform(),
     });
     let work = |stop| controller::run(context, writers, metrics, health, stop);
     let end = run(leader, work).await.context("listen for signals")?;

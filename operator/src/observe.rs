@@ -11,11 +11,15 @@ use crds::{
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     Resource, ResourceExt,
+    api::DynamicObject,
     core::DeserializeGuard,
     runtime::reflector::{Store, store::Writer},
 };
 
-use crate::memory::Memory;
+use crate::{
+    attachment::{self, Kind},
+    memory::Memory,
+};
 
 /// A Function, or why it could not be read. One that cannot be read must not stop the watch of all others.
 pub type Guarded = DeserializeGuard<Function>;
@@ -27,6 +31,8 @@ pub struct Caches {
     pub functions: Store<Guarded>,
     /// Every Deployment that carries Thaw's label.
     pub deployments: Store<Deployment>,
+    /// Everything else that carries Thaw's label.
+    pub attachments: Vec<(Kind, Store<DynamicObject>)>,
 }
 
 /// The writing ends of [`Caches`].
@@ -35,21 +41,46 @@ pub struct Writers {
     pub functions: Writer<Guarded>,
     /// Every Deployment that carries Thaw's label.
     pub deployments: Writer<Deployment>,
+    /// Everything else that carries Thaw's label.
+    pub attachments: Vec<(Kind, Writer<DynamicObject>)>,
 }
 
 impl Caches {
     /// Empty caches, to be filled through the writers.
     pub fn new() -> (Self, Writers) {
-        let (functions, deployments) = (Writer::default(), Writer::default());
-        let caches = Self {
-            functions: Writer::as_reader(&functions),
-            deployments: Writer::as_reader(&deployments),
-        };
+        Self::of(attachment::ALL)
+    }
+
+    /// Empty caches of these kinds of attachments.
+    pub(crate) fn of(kinds: &[Kind]) -> (Self, Writers) {
+        let writer = |kind: &Kind| (*kind, Writer::new(kind.resource()));
         let writers = Writers {
-            functions,
-            deployments,
+            functions: Writer::default(),
+            deployments: Writer::default(),
+            attachments: kinds.iter().map(writer).collect(),
+        };
+        let attachments = writers.attachments.iter();
+        let caches = Self {
+            functions: writers.functions.as_reader(),
+            deployments: writers.deployments.as_reader(),
+            attachments: attachments
+                .map(|(kind, writer)| (*kind, writer.as_reader()))
+                .collect(),
         };
         (caches, writers)
+    }
+
+    /// The attachments that `is_wanted`.
+    pub(crate) fn attachments(
+        &self,
+        is_wanted: impl Fn(Kind, &DynamicObject) -> bool,
+    ) -> Vec<(Kind, Arc<DynamicObject>)> {
+        let of_kind = |(kind, store): &(Kind, Store<DynamicObject>)| {
+            let found = store.state_filter(|object| is_wanted(*kind, object));
+            let kind = *kind;
+            found.into_iter().map(move |object| (kind, object))
+        };
+        self.attachments.iter().flat_map(of_kind).collect()
     }
 }
 
@@ -58,6 +89,8 @@ impl Caches {
 pub struct Observed {
     /// Its Deployments, in no order.
     pub children: Vec<Arc<Deployment>>,
+    /// What it has besides, in no order.
+    pub attachments: Vec<(Kind, Arc<DynamicObject>)>,
     /// What the operator reported last, whether or not the cache has seen it.
     pub previous: FunctionStatus,
     /// What the activator says about revisions that it was asked to verify, by entrypoint.
@@ -68,6 +101,13 @@ impl Observed {
     /// The Deployment of this name.
     pub fn child(&self, name: &str) -> Option<&Arc<Deployment>> {
         self.children.iter().find(|child| child.name_any() == name)
+    }
+
+    /// The attachment of this kind and name.
+    pub fn attachment(&self, kind: Kind, name: &str) -> Option<&DynamicObject> {
+        let mut all = self.attachments.iter();
+        let found = all.find(|(of, object)| *of == kind && object.name_any() == name);
+        found.map(|(_, object)| &**object)
     }
 
     /// What was reported about an entrypoint.
@@ -81,6 +121,7 @@ impl Observed {
 pub fn observe(function: &Function, caches: &Caches, memory: &Memory) -> Observed {
     Observed {
         children: children(function, caches),
+        attachments: caches.attachments(|kind, object| kind.is_of(object, function)),
         previous: memory
             .status(function)
             .or_else(|| function.status.clone())
@@ -104,9 +145,9 @@ pub fn children<K: Resource>(owner: &K, caches: &Caches) -> Vec<Arc<Deployment>>
     })
 }
 
-/// Whether `owner` is the one controller of the Deployment.
-pub fn is_controlled_by<K: Resource>(deployment: &Deployment, owner: &K) -> bool {
-    let owners = deployment.owner_references().iter();
+/// Whether `owner` is the one controller of the object.
+pub fn is_controlled_by(object: &impl Resource, owner: &impl Resource) -> bool {
+    let owners = object.owner_references().iter();
     owner.meta().uid.is_some()
         && owners
             .filter(|reference| reference.controller == Some(true))

@@ -1,13 +1,13 @@
 //! One Function: observe → decide → apply → report.
 //!
 //! # Expected flow
-//! Level-triggered: it runs whenever the Function or one of its Deployments changed, looks at everything anew, and does what is left
+//! Level-triggered: it runs whenever the Function or one of its children changed, looks at everything anew, and does what is left
 //! to do. Running it again does nothing.
 
 use std::{sync::Arc, time::Duration};
 
 use kube::{
-    Client, Resource, ResourceExt,
+    Client,
     runtime::{controller::Action, events::Recorder},
 };
 
@@ -16,8 +16,8 @@ use crate::{
     desired::decide,
     memory::Memory,
     observe::{Caches, Guarded, observe},
+    platform::Platform,
     report::{report, report_unreadable},
-    settings::Scheme,
 };
 
 /// A revision that lost its traffic stays this long: until activators have seen that, requests still go there.
@@ -33,25 +33,14 @@ pub struct Context {
     pub memory: Memory,
     /// Where Events go.
     pub recorder: Recorder,
-    /// Part of every default host.
-    pub domain: String,
-    /// Part of every address.
-    pub scheme: Scheme,
-}
-
-impl Context {
-    /// Where a Function is reached, without a path.
-    pub fn url<K: Resource>(&self, function: &K) -> String {
-        let namespace = function.namespace().unwrap_or_default();
-        let host = crds::names::default_host(&function.name_any(), &namespace, &self.domain);
-        format!("{}://{host}", self.scheme.as_str())
-    }
+    /// What holds for all Functions.
+    pub platform: Platform,
 }
 
 /// Why a reconcile is tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A Deployment.
+    /// A child.
     #[error(transparent)]
     Apply(#[from] apply::Error),
     /// The status.
@@ -83,7 +72,7 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
         return Ok(Action::await_change());
     }
     let observed = observe(function, &context.caches, &context.memory);
-    let mut plan = decide(function, &observed);
+    let mut plan = decide(function, &observed, &context.platform);
     let linger = context
         .memory
         .let_linger(function, &mut plan.orphans, LINGER);

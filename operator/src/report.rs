@@ -19,8 +19,8 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use crate::{
-    apply::{Applied, Outcome, Problem},
-    desired::{Child, Plan},
+    apply::{Applied, Problem},
+    desired::Plan,
     events::events,
     observe::{self, Guarded, Observed},
     reconcile::{Context, Error},
@@ -43,9 +43,13 @@ pub async fn report(
     applied: Applied,
     context: &Context,
 ) -> Result<Action, Error> {
-    let url = context.url(function);
+    let url = context.platform.url(function);
     let mut troubles = troubles(plan, &applied);
-    let is_refused = plan.wanted.is_ok() && !troubles.is_empty();
+    let is_refused = !troubles.is_empty();
+    if let Err(invalid) = &plan.wanted {
+        let invalid = Trouble::Stalled(Reason::InvalidSpec, invalid.to_string());
+        troubles.insert(0, invalid);
+    }
     let entrypoints = match &plan.wanted {
         Ok(children) => {
             let rollbacks = Rollbacks::read(function);
@@ -97,7 +101,7 @@ pub async fn report_unreadable(
     let children = observe::children(object, &context.caches);
     let facts = Facts {
         generation: object.meta().generation,
-        url: &context.url(object),
+        url: &context.platform.url(object),
         entrypoints: unchanged(&standing, &children),
         troubles: vec![Trouble::Stalled(
             Reason::InvalidSpec,
@@ -112,34 +116,44 @@ pub async fn report_unreadable(
     Ok(later.map_or_else(Action::await_change, Action::requeue))
 }
 
+/// What came in the way of the children. What waits for an attachment has no trouble of its own.
 fn troubles(plan: &Plan, applied: &Applied) -> Vec<Trouble> {
-    let children = match &plan.wanted {
-        Ok(children) => children,
-        Err(invalid) => {
-            return vec![Trouble::Stalled(Reason::InvalidSpec, invalid.to_string())];
-        }
-    };
-    let trouble = |(child, outcome): (&Child, &Outcome)| {
-        let (name, entrypoint) = (child.deployment.name_any(), &child.entrypoint);
-        Some(match outcome.problem.as_ref()? {
-            Problem::Refused(message) => Trouble::Stalled(
-                Reason::ChildRefused,
-                format!("{entrypoint}: the API server refused its Deployment: {message}"),
+    let attachments = plan.attachments.iter().zip(&applied.attachments);
+    let attachments = attachments.filter_map(|(attachment, outcome)| {
+        let object = format!("{} {}", attachment.kind.name, attachment.name());
+        Some(trouble(None, &object, outcome.problem.as_ref()?))
+    });
+    let children = plan.wanted.iter().flatten().zip(&applied.outcomes);
+    let children = children.filter_map(|(child, outcome)| {
+        let object = format!("Deployment {}", child.deployment.name_any());
+        Some(trouble(
+            Some(&child.entrypoint),
+            &object,
+            outcome.problem.as_ref()?,
+        ))
+    });
+    attachments.chain(children).collect()
+}
+
+fn trouble(entrypoint: Option<&str>, object: &str, problem: &Problem) -> Trouble {
+    let of = entrypoint.map_or_else(String::new, |entrypoint| format!("{entrypoint}: "));
+    match problem {
+        Problem::Refused(message) => Trouble::Stalled(
+            Reason::ChildRefused,
+            format!("{of}the API server refused {object}: {message}"),
+        ),
+        Problem::Foreign => Trouble::Stalled(
+            Reason::NameConflict,
+            format!(
+                "{of}{object} exists and is not this Function's; remove it, or rename the function{}",
+                entrypoint.map_or("", |_| " or entrypoint")
             ),
-            Problem::Foreign => Trouble::Stalled(
-                Reason::NameConflict,
-                format!(
-                    "{entrypoint}: a Deployment {name} exists that this Function does not own; remove it, or rename the function or entrypoint"
-                ),
-            ),
-            Problem::Transient => Trouble::Retrying(
-                Reason::Progressing,
-                format!("{entrypoint}: Deployment {name} could not be written yet"),
-            ),
-        })
-    };
-    let pairs = children.iter().zip(&applied.outcomes);
-    pairs.filter_map(trouble).collect()
+        ),
+        Problem::Transient => Trouble::Retrying(
+            Reason::Progressing,
+            format!("{of}{object} could not be written yet"),
+        ),
+    }
 }
 
 /// Writes the status if it differs from what stands there. An answer says how long a write has to wait still.

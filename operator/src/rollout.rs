@@ -3,7 +3,7 @@
 //!
 //! # Guarantees
 //! - Traffic leaves a revision only for one that answered the activator, that took traffic before, or that the manifest does not want
-//!   verified.
+//!   verified. So does the traffic of a path that goes from one entrypoint or bundle to another.
 //! - Everything that a decision needs stands in the status, and the traffic moves in the same write that ends the question. So a restart
 //!   in between changes nothing, and the activator never sees a revision that it is neither asked about nor sends traffic to.
 
@@ -12,7 +12,7 @@ mod rollback;
 use crds::{
     conditions::Reason,
     function::VerifyWhen,
-    status::{BootOutcome, EntrypointStatus, Rollback, Verified},
+    status::{BootOutcome, EntrypointStatus, Predecessor, Rollback, Verified},
 };
 
 use crate::status::Trouble;
@@ -35,6 +35,8 @@ pub struct Situation<'a> {
     pub rollback: Option<&'a str>,
     /// How many older revisions are kept.
     pub limit: usize,
+    /// What answers some of its paths until a revision has taken them over.
+    pub predecessors: &'a [Predecessor],
 }
 
 /// How an entrypoint goes on.
@@ -48,6 +50,8 @@ pub struct Rollout {
     pub kept: Vec<String>,
     /// The rollback that was asked for, and whether it is still in effect.
     pub rollback: Option<Rollback>,
+    /// What goes on answering some of its paths.
+    pub predecessors: Vec<Predecessor>,
     /// What a person should know.
     pub troubles: Vec<Trouble>,
 }
@@ -72,6 +76,10 @@ pub fn rollout(situation: Situation<'_>, exists: impl Fn(&str) -> bool) -> Rollo
         kept: kept(situation, ready.as_deref(), &exists),
         verifying: is_waiting.then(|| wanted.to_owned()),
         rollback: back.record,
+        predecessors: match ready {
+            Some(_) if !is_waiting => Vec::new(),
+            _ => situation.predecessors.to_vec(),
+        },
         ready,
         troubles,
     }
@@ -83,10 +91,15 @@ fn is_trusted(situation: Situation<'_>, previous: Option<&str>) -> bool {
         wanted,
         when,
         before,
+        entrypoint,
+        predecessors,
         ..
     } = situation;
-    let has_served =
-        previous == Some(wanted) || before.kept_revisions.iter().any(|kept| kept == wanted);
+    let answers_still =
+        |before: &Predecessor| before.entrypoint == entrypoint && before.revision == wanted;
+    let has_served = previous == Some(wanted)
+        || before.kept_revisions.iter().any(|kept| kept == wanted)
+        || predecessors.iter().any(answers_still);
     let has_answered =
         || answer(situation).is_some_and(|answer| answer.outcome == BootOutcome::Succeeded);
     has_served
@@ -94,7 +107,7 @@ fn is_trusted(situation: Situation<'_>, previous: Option<&str>) -> bool {
         || match when {
             VerifyWhen::Never => true,
             // Nobody is served by an older one.
-            VerifyWhen::Update => previous.is_none(),
+            VerifyWhen::Update => previous.is_none() && predecessors.is_empty(),
             VerifyWhen::Always => false,
         }
 }
@@ -115,10 +128,7 @@ fn waiting(situation: Situation<'_>, previous: Option<&str>) -> Trouble {
     let Situation {
         entrypoint, wanted, ..
     } = situation;
-    let meanwhile = match previous {
-        Some(previous) => format!("revision {previous} keeps the traffic"),
-        None => "nothing takes the traffic yet".to_owned(),
-    };
+    let meanwhile = meanwhile(previous, situation.predecessors);
     match answer(situation) {
         Some(failed) => Trouble::Stalled(
             Reason::RevisionFailed,
@@ -134,6 +144,23 @@ fn waiting(situation: Situation<'_>, previous: Option<&str>) -> Trouble {
             ),
         ),
     }
+}
+
+fn meanwhile(previous: Option<&str>, predecessors: &[Predecessor]) -> String {
+    let own = previous.map(|revision| format!("revision {revision} keeps the traffic"));
+    let others = predecessors.iter().map(|before| {
+        let Predecessor {
+            path,
+            entrypoint,
+            revision,
+        } = before;
+        format!("{entrypoint}@{revision} keeps that of {path}")
+    });
+    let all: Vec<_> = own.into_iter().chain(others).collect();
+    if all.is_empty() {
+        return "nothing takes the traffic yet".to_owned();
+    }
+    all.join(", ")
 }
 
 /// Those that took traffic and do so no longer. The order is that of their last traffic and not of their creation: what was gone back to

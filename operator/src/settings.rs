@@ -1,12 +1,15 @@
 //! What can be set from outside: each a flag and an environment variable.
 
 use std::{
+    collections::BTreeMap,
     io::{IsTerminal, stdout},
     net::SocketAddr,
 };
 
 use clap::{Parser, ValueEnum};
 use tracing_subscriber::EnvFilter;
+
+use crate::platform::{NetworkPolicySettings, Platform};
 
 /// What is logged unless RUST_LOG says otherwise. The client logs each refused connection as an error; whoever made the call says what
 /// it means.
@@ -32,13 +35,50 @@ pub struct Settings {
     #[arg(long, env = "THAW_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
 
-    /// Namespace of the operator and its Lease
+    /// Namespaces whose Functions are served, with commas between them; not set: all
+    #[arg(long, env = "THAW_WATCH_NAMESPACES", value_delimiter = ',')]
+    pub watch_namespaces: Vec<String>,
+
+    /// Writes a NetworkPolicy for each Function: JSON, {"egress": [...]} with rules of a NetworkPolicy. Not set: none, and those that were
+    /// written are removed
+    #[arg(long, env = "THAW_NETWORK_POLICY", value_parser = network_policy)]
+    pub network_policy: Option<NetworkPolicySettings>,
+
+    /// Labels of the activator's pods, which alone reach instances then, as key=value with commas between them
+    #[arg(
+        long,
+        env = "THAW_ACTIVATOR_LABELS",
+        default_value = "app.kubernetes.io/part-of=thaw,app.kubernetes.io/component=activator",
+        value_delimiter = ',',
+        value_parser = label
+    )]
+    pub activator_labels: Vec<(String, String)>,
+
+    /// Namespace of operator and activator, and of the operator's Lease
     #[arg(long, env = "POD_NAMESPACE")]
     pub namespace: String,
 
     /// Name of this replica, unique among the replicas
     #[arg(long, env = "POD_NAME")]
     pub identity: String,
+}
+
+impl Settings {
+    /// What holds for all Functions.
+    pub fn platform(self) -> Platform {
+        Platform {
+            domain: self.domain,
+            scheme: self.url_scheme,
+            namespace: self.namespace,
+            namespaces: self
+                .watch_namespaces
+                .into_iter()
+                .filter(|name| !name.is_empty())
+                .collect(),
+            activator: BTreeMap::from_iter(self.activator_labels),
+            network_policy: self.network_policy,
+        }
+    }
 }
 
 /// Scheme of a Function's address.
@@ -107,6 +147,15 @@ fn domain(text: &str) -> Result<String, String> {
     }
 }
 
+fn network_policy(text: &str) -> Result<NetworkPolicySettings, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').ok_or("write key=value")?;
+    Ok((pair.0.to_owned(), pair.1.to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +165,36 @@ mod tests {
         assert_eq!(domain("Thaw.Test.").as_deref(), Ok("thaw.test"));
         for wrong in ["", "a..b", "http://a", "a/b", "*.a", "-a.b", "a b"] {
             assert!(domain(wrong).is_err(), "{wrong} must be refused");
+        }
+    }
+
+    #[test]
+    fn what_instances_may_connect_to_is_told_as_in_a_network_policy() {
+        let told = |words: &[&str]| {
+            let always = ["x", "--domain=a.b", "--namespace=n", "--identity=i"];
+            Settings::try_parse_from(always.iter().chain(words)).map(Settings::platform)
+        };
+        assert_eq!(told(&[]).unwrap().network_policy, None);
+        let open = told(&[
+            r#"--network-policy={"egress": [{}]}"#,
+            "--activator-labels=a=b,c=d",
+        ])
+        .unwrap();
+        assert_eq!(
+            open.network_policy.map(|settings| settings.egress.len()),
+            Some(1)
+        );
+        assert_eq!(open.activator.len(), 2);
+        for wrong in [
+            "{}",
+            "open",
+            r#"{"egress": 1}"#,
+            r#"{"egress": [], "ingress": []}"#,
+        ] {
+            assert!(
+                told(&["--network-policy", wrong]).is_err(),
+                "{wrong} must be refused"
+            );
         }
     }
 

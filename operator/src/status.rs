@@ -7,17 +7,21 @@
 use crds::{
     FunctionStatus,
     conditions::{READY, RECONCILING, Reason, STALLED},
-    status::{EntrypointStatus, Rollback},
+    status::{BundledStatus, EntrypointStatus, Predecessor, Rollback},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 /// What an entrypoint's part of the status is made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// Name of the entrypoint.
+    /// Name of the entrypoint or bundle.
     pub name: String,
-    /// Where it is reached.
-    pub url: String,
+    /// Where an entrypoint is reached.
+    pub url: Option<String>,
+    /// The entrypoints of a bundle.
+    pub entrypoints: Vec<BundledStatus>,
+    /// What still answers some of its paths.
+    pub predecessors: Vec<Predecessor>,
     /// The revision that the manifest asks for; `None` when the manifest could not be read.
     pub revision: Option<String>,
     /// The revision that takes traffic.
@@ -93,9 +97,18 @@ pub fn status(facts: Facts<'_>, now: &Time) -> FunctionStatus {
     }
 }
 
+impl Report {
+    /// Whether something answers each of its paths.
+    fn is_answered(&self) -> bool {
+        self.ready_revision.is_some() || self.predecessors.len() == self.entrypoints.len().max(1)
+    }
+}
+
 fn entrypoint(report: Report) -> EntrypointStatus {
     EntrypointStatus {
-        url: Some(report.url),
+        url: report.url,
+        entrypoints: report.entrypoints,
+        predecessors: report.predecessors,
         name: report.name,
         revision: report.revision,
         ready_revision: report.ready_revision,
@@ -122,7 +135,7 @@ fn conditions(facts: &Facts<'_>) -> [Verdict; 3] {
     let unready: Vec<&str> = facts
         .entrypoints
         .iter()
-        .filter(|entrypoint| entrypoint.ready_revision.is_none())
+        .filter(|entrypoint| !entrypoint.is_answered())
         .map(|entrypoint| entrypoint.name.as_str())
         .collect();
     let is_ready = unready.is_empty() && !facts.entrypoints.is_empty();

@@ -4,7 +4,7 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use crds::function::Protocol;
-use futures::future::Either;
+use futures::{TryFutureExt, future::Either};
 use http::{
     Request, Response, Uri, Version,
     header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE},
@@ -17,6 +17,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::TcpStream, time::Instant};
 
+use super::kept::{Kept, Lent, is_unprocessed};
 use crate::proxy::upload::RequestBody;
 
 /// One attempt to connect to an instance that boots. A pod address that nobody answers yet drops the first packet silently.
@@ -52,7 +53,22 @@ pub struct Connection {
 #[derive(Debug)]
 enum Sender {
     Http1(http1::SendRequest<RequestBody>),
-    H2c(http2::SendRequest<RequestBody>),
+    H2c(http2::SendRequest<Lent>),
+}
+
+/// Why a request has no answer.
+pub(super) struct Failed {
+    pub(super) error: hyper::Error,
+    /// The request, if the instance has not begun with it.
+    pub(super) request: Option<Request<RequestBody>>,
+}
+
+impl From<TrySendError<Request<RequestBody>>> for Failed {
+    fn from(mut error: TrySendError<Request<RequestBody>>) -> Self {
+        let request = error.take_message();
+        let error = error.into_error();
+        Self { error, request }
+    }
 }
 
 impl Connection {
@@ -95,17 +111,16 @@ impl Connection {
         }
     }
 
-    /// Sends one request; the error gives it back if no byte of it was sent.
+    /// Sends one request; the error gives it back if the instance has not begun with it.
     pub(super) fn send(
         &mut self,
-        mut request: Request<RequestBody>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> {
+        request: Request<RequestBody>,
+    ) -> impl Future<Output = Result<Response<Incoming>, Failed>> {
         match &mut self.sender {
-            Sender::Http1(sender) => Either::Left(sender.try_send_request(request)),
-            Sender::H2c(sender) => {
-                speak_http2(&mut request);
-                Either::Right(sender.try_send_request(request))
+            Sender::Http1(sender) => {
+                Either::Left(sender.try_send_request(request).map_err(Failed::from))
             }
+            Sender::H2c(sender) => Either::Right(send_http2(sender, request)),
         }
     }
 
@@ -117,6 +132,24 @@ impl Connection {
     pub(super) fn rests_for(&self) -> Duration {
         self.idle_since.elapsed()
     }
+}
+
+async fn send_http2(
+    sender: &mut http2::SendRequest<Lent>,
+    mut request: Request<RequestBody>,
+) -> Result<Response<Incoming>, Failed> {
+    speak_http2(&mut request);
+    // hyper does not pass `100 Continue` on from HTTP/2: to wait for it would be to wait in vain.
+    request.body_mut().is_wanted();
+    let (kept, request) = Kept::of(request);
+    let sent = sender.try_send_request(request).await;
+    sent.map_err(|mut error| {
+        let is_unsent = error.take_message().is_some();
+        let error = error.into_error();
+        let may_be_sent_again = is_unsent || is_unprocessed(&error);
+        let request = may_be_sent_again.then(|| kept.take_back()).flatten();
+        Failed { error, request }
+    })
 }
 
 /// HTTP/2 says the host in the target, frames say where a body ends, and nothing is said about the connection (RFC 9113 §8.3.1 and

@@ -3,7 +3,10 @@
 //! One task sees to all answers of an instance. It sleeps until the first deadline there was and looks then: deadlines are far, and answers
 //! nearly always end before. So an answer costs an entry in a list, and neither a task nor a timer of its own.
 
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, Weak},
+    task::{Context, Poll, Waker},
+};
 
 use slab::Slab;
 use tokio::time::{Instant, sleep_until};
@@ -20,7 +23,21 @@ struct State<T> {
     looker: u64,
 }
 
-type Shared<T> = Arc<Mutex<Option<T>>>;
+type Shared<T> = Arc<Mutex<Kept<T>>>;
+
+/// What is watched, until it is taken or dropped.
+#[derive(Debug)]
+struct Kept<T> {
+    what: Option<T>,
+    /// Who waits for something of it, and has to hear that it is gone. A timer of its own would not do: it is among what is dropped.
+    reader: Option<Waker>,
+}
+
+impl<T> Kept<T> {
+    fn take(&mut self) -> (Option<T>, Option<Waker>) {
+        (self.what.take(), self.reader.take())
+    }
+}
 
 impl<T> Default for Deadlines<T> {
     fn default() -> Self {
@@ -42,7 +59,10 @@ pub(crate) struct Watched<T> {
 impl<T: Send + 'static> Deadlines<T> {
     /// From now on this is dropped at its deadline.
     pub(crate) fn watch(&self, what: T, deadline: Option<Instant>) -> Watched<T> {
-        let what = Arc::new(Mutex::new(Some(what)));
+        let what = Arc::new(Mutex::new(Kept {
+            what: Some(what),
+            reader: None,
+        }));
         let entry = deadline.map(|deadline| {
             let mut state = lock(&self.0);
             let entry = state.watched.insert((deadline, what.clone()));
@@ -60,14 +80,31 @@ impl<T: Send + 'static> Deadlines<T> {
 }
 
 impl<T> Watched<T> {
-    /// What is left of it.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Option<T>> {
-        lock(&self.what)
+    /// Looks at it; `None` if it was dropped.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&T) -> R) -> Option<R> {
+        lock(&self.what).what.as_ref().map(look)
+    }
+
+    /// Polls it. The task is woken when it is dropped, too; `None` if it was.
+    pub(crate) fn poll<R>(
+        &self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut T, &mut Context<'_>) -> Poll<R>,
+    ) -> Option<Poll<R>> {
+        let mut kept = lock(&self.what);
+        let polled = poll(kept.what.as_mut()?, cx);
+        if polled.is_pending() {
+            match &mut kept.reader {
+                Some(reader) => reader.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
+        }
+        Some(polled)
     }
 
     /// Takes it, if it is still there. It is not watched any more.
     pub(crate) fn take(self) -> Option<T> {
-        self.lock().take()
+        lock(&self.what).what.take()
     }
 }
 
@@ -93,8 +130,9 @@ async fn look<T>(state: Weak<Mutex<State<T>>>, looker: u64, mut at: Instant) {
         let (late, next) = lock(&state).look(looker);
         for late in late {
             // Not under a lock of ours: it may end in anything.
-            let late = lock(&late).take();
+            let (late, reader) = lock(&late).take();
             drop(late);
+            reader.into_iter().for_each(Waker::wake);
         }
         match next {
             Some(next) => at = next,
@@ -121,7 +159,7 @@ impl<T> State<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{future::poll_fn, time::Duration};
 
     use tokio::time::sleep;
 
@@ -134,7 +172,7 @@ mod tests {
     }
 
     fn is_there<T>(watched: &Watched<T>) -> bool {
-        watched.lock().is_some()
+        watched.look(|_| ()).is_some()
     }
 
     #[tokio::test(start_paused = true)]
@@ -166,5 +204,25 @@ mod tests {
         assert!(lock(&deadlines.0).watched.is_empty());
         sleep(SECOND * 2).await;
         assert_eq!(lock(&deadlines.0).looks, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_what_is_dropped_hears_of_it_without_a_timer_of_its_own() {
+        const MANY: usize = 100;
+        let deadlines = Deadlines::default();
+        // More than a timer wakes at a time, and all at the same moment.
+        let waiting = (0..MANY).map(|_| {
+            let watched = deadlines.watch((), in_seconds(1));
+            tokio::spawn(poll_fn(move |cx| {
+                match watched.poll(cx, |(), _| Poll::<()>::Pending) {
+                    Some(_) => Poll::Pending,
+                    None => Poll::Ready(()),
+                }
+            }))
+        });
+        let waiting: Vec<_> = waiting.collect();
+        sleep(SECOND * 2).await;
+        let woken = waiting.iter().filter(|waiting| waiting.is_finished());
+        assert_eq!(woken.count(), MANY);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, StatusCode as S, header};
 use http_body_util::Full;
 use hyper::body::Bytes;
 
@@ -37,6 +37,102 @@ pub(crate) enum Failure {
     DurationExceeded,
     InstanceFailed(String),
 }
+
+/// What failures of a kind have in common.
+#[derive(Debug)]
+struct Kind {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+}
+
+const fn kind(status: StatusCode, code: &'static str, title: &'static str) -> Kind {
+    Kind {
+        status,
+        code,
+        title,
+    }
+}
+
+const NO_ROUTE: Kind = kind(S::NOT_FOUND, "NoRoute", "No function answers here");
+const BAD_REQUEST: Kind = kind(S::BAD_REQUEST, "BadRequest", "The request is malformed");
+const HEADERS_TOO_LARGE: Kind = kind(
+    S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+    "HeadersTooLarge",
+    "The head of the request is too large",
+);
+const REQUEST_TIMEOUT: Kind = kind(
+    S::REQUEST_TIMEOUT,
+    "RequestTimeout",
+    "The request came too slowly",
+);
+const TOO_MANY_CONNECTIONS: Kind = kind(
+    S::SERVICE_UNAVAILABLE,
+    "Unavailable",
+    "Too many connections are open",
+);
+const EXPECTATION_FAILED: Kind = kind(
+    S::EXPECTATION_FAILED,
+    "ExpectationFailed",
+    "The expectation cannot be met",
+);
+const LOOP_DETECTED: Kind = kind(
+    S::LOOP_DETECTED,
+    "LoopDetected",
+    "The request comes back again and again",
+);
+const REQUEST_TOO_LARGE: Kind = kind(
+    S::PAYLOAD_TOO_LARGE,
+    "RequestTooLarge",
+    "The request body is too large",
+);
+const QUEUE_FULL: Kind = kind(
+    S::SERVICE_UNAVAILABLE,
+    "QueueFull",
+    "Too many invocations are waiting",
+);
+const QUEUE_TIMEOUT: Kind = kind(
+    S::SERVICE_UNAVAILABLE,
+    "QueueTimeout",
+    "No instance became free in time",
+);
+const BOOT_FAILED: Kind = kind(S::BAD_GATEWAY, "BootFailed", "The function cannot boot");
+const BOOT_TIMEOUT: Kind = kind(
+    S::GATEWAY_TIMEOUT,
+    "BootTimeout",
+    "The function did not boot in time",
+);
+const DRAINING: Kind = kind(
+    S::SERVICE_UNAVAILABLE,
+    "Draining",
+    "The activator is going away",
+);
+const NO_OWNER: Kind = kind(
+    S::SERVICE_UNAVAILABLE,
+    "Unavailable",
+    "No activator owns the entrypoint",
+);
+const NOT_YET: Kind = kind(
+    S::SERVICE_UNAVAILABLE,
+    "Unavailable",
+    "The function is not deployed yet",
+);
+const FIRST_BYTE_TIMEOUT: Kind = kind(
+    S::GATEWAY_TIMEOUT,
+    "FirstByteTimeout",
+    "The function did not answer in time",
+);
+const IDLE_TIMEOUT: Kind = kind(
+    S::GATEWAY_TIMEOUT,
+    "IdleTimeout",
+    "The function stood still",
+);
+const DURATION_EXCEEDED: Kind = kind(
+    S::GATEWAY_TIMEOUT,
+    "DurationExceeded",
+    "The invocation took too long",
+);
+const INSTANCE_FAILED: Kind = kind(S::BAD_GATEWAY, "InstanceFailed", "The function broke off");
 
 /// A failure in words.
 #[derive(Debug)]
@@ -77,149 +173,61 @@ impl Failure {
         }
     }
 
-    /// Status, code, title and detail.
-    fn describe(&self) -> (StatusCode, &'static str, &'static str, String) {
-        use StatusCode as S;
-        let refused = |failure: &crate::engine::BootFailure| {
-            format!("{}: {}", failure.reason, failure.message)
-        };
+    fn kind(&self) -> &'static Kind {
         match self {
-            Self::NoRoute => (
-                S::NOT_FOUND,
-                "NoRoute",
-                "No function answers here",
-                "no Function has this host and path".to_owned(),
-            ),
-            Self::BadRequest(problem) => (
-                S::BAD_REQUEST,
-                "BadRequest",
-                "The request is malformed",
-                (*problem).to_owned(),
-            ),
-            Self::HeadersTooLarge => (
-                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "HeadersTooLarge",
-                "The head of the request is too large",
-                "too many header fields, or too many bytes in them and in the URL".to_owned(),
-            ),
-            Self::RequestTimeout(problem) => (
-                S::REQUEST_TIMEOUT,
-                "RequestTimeout",
-                "The request came too slowly",
-                (*problem).to_owned(),
-            ),
-            Self::TooManyConnections => (
-                S::SERVICE_UNAVAILABLE,
-                "Unavailable",
-                "Too many connections are open",
-                "every connection of the activator is busy; try again".to_owned(),
-            ),
-            Self::ExpectationFailed => (
-                S::EXPECTATION_FAILED,
-                "ExpectationFailed",
-                "The expectation cannot be met",
-                "Expect may be 100-continue; send the request without it".to_owned(),
-            ),
-            Self::LoopDetected => (
-                S::LOOP_DETECTED,
-                "LoopDetected",
-                "The request comes back again and again",
-                "it has passed the activator 16 times (CDN-Loop); a function calls itself"
-                    .to_owned(),
-            ),
-            Self::RequestTooLarge { limit } => (
-                S::PAYLOAD_TOO_LARGE,
-                "RequestTooLarge",
-                "The request body is too large",
-                format!("limits.requestBytes of the entrypoint is {limit} bytes"),
-            ),
-            Self::Refused(Refusal::QueueFull) => (
-                S::SERVICE_UNAVAILABLE,
-                "QueueFull",
-                "Too many invocations are waiting",
-                "limits.queue of the entrypoint is reached".to_owned(),
-            ),
-            Self::Refused(Refusal::HeldFull) => (
-                S::SERVICE_UNAVAILABLE,
-                "QueueFull",
-                "Too many invocations are waiting",
-                "the activator holds no more requests of this namespace while so many wait; whoever runs it can raise activator.limits.heldRequests (--max-held-requests)"
-                    .to_owned(),
-            ),
-            Self::Refused(Refusal::QueueTimeout) => (
-                S::SERVICE_UNAVAILABLE,
-                "QueueTimeout",
-                "No instance became free in time",
-                "timeouts.queue of the entrypoint passed; raise scale.max or the timeout"
-                    .to_owned(),
-            ),
-            Self::Refused(Refusal::BootFailed(failure)) => (
-                S::BAD_GATEWAY,
-                "BootFailed",
-                "The function cannot boot",
-                refused(failure),
-            ),
-            Self::NoRevision(message) => (
-                S::BAD_GATEWAY,
-                "BootFailed",
-                "The function cannot boot",
-                message.clone(),
-            ),
-            Self::Refused(Refusal::BootTimeout(failure)) => (
-                S::GATEWAY_TIMEOUT,
-                "BootTimeout",
-                "The function did not boot in time",
-                refused(failure),
-            ),
-            Self::NotYet => (
-                S::SERVICE_UNAVAILABLE,
-                "Unavailable",
-                "The function is not deployed yet",
-                "the operator has not made a revision of the entrypoint yet; try again".to_owned(),
-            ),
-            Self::Refused(Refusal::Draining) => (
-                S::SERVICE_UNAVAILABLE,
-                "Draining",
-                "The activator is going away",
-                "no instance of the entrypoint is left here; try again".to_owned(),
-            ),
-            Self::Refused(Refusal::Unavailable) => (
-                S::SERVICE_UNAVAILABLE,
-                "Unavailable",
-                "No activator owns the entrypoint",
-                "the activator is handing over; try again".to_owned(),
-            ),
-            Self::IdleTimeout => (
-                S::GATEWAY_TIMEOUT,
-                "IdleTimeout",
-                "The function stood still",
-                "timeouts.idle of the entrypoint passed: nothing was read of the request"
-                    .to_owned(),
-            ),
-            Self::FirstByteTimeout => (
-                S::GATEWAY_TIMEOUT,
-                "FirstByteTimeout",
-                "The function did not answer in time",
-                "timeouts.firstByte of the entrypoint passed".to_owned(),
-            ),
-            Self::DurationExceeded => (
-                S::GATEWAY_TIMEOUT,
-                "DurationExceeded",
-                "The invocation took too long",
-                "timeouts.duration of the entrypoint passed".to_owned(),
-            ),
-            Self::InstanceFailed(problem) => (
-                S::BAD_GATEWAY,
-                "InstanceFailed",
-                "The function broke off",
-                problem.clone(),
-            ),
+            Self::NoRoute => &NO_ROUTE,
+            Self::BadRequest(_) => &BAD_REQUEST,
+            Self::HeadersTooLarge => &HEADERS_TOO_LARGE,
+            Self::RequestTimeout(_) => &REQUEST_TIMEOUT,
+            Self::TooManyConnections => &TOO_MANY_CONNECTIONS,
+            Self::ExpectationFailed => &EXPECTATION_FAILED,
+            Self::LoopDetected => &LOOP_DETECTED,
+            Self::RequestTooLarge { .. } => &REQUEST_TOO_LARGE,
+            Self::Refused(Refusal::QueueFull | Refusal::HeldFull) => &QUEUE_FULL,
+            Self::Refused(Refusal::QueueTimeout) => &QUEUE_TIMEOUT,
+            Self::Refused(Refusal::BootFailed(_)) | Self::NoRevision(_) => &BOOT_FAILED,
+            Self::Refused(Refusal::BootTimeout(_)) => &BOOT_TIMEOUT,
+            Self::Refused(Refusal::Draining) => &DRAINING,
+            Self::Refused(Refusal::Unavailable) => &NO_OWNER,
+            Self::NotYet => &NOT_YET,
+            Self::FirstByteTimeout => &FIRST_BYTE_TIMEOUT,
+            Self::IdleTimeout => &IDLE_TIMEOUT,
+            Self::DurationExceeded => &DURATION_EXCEEDED,
+            Self::InstanceFailed(_) => &INSTANCE_FAILED,
         }
+    }
+
+    /// What somebody can do about it.
+    fn detail(&self) -> String {
+        let detail: &str = match self {
+            Self::Refused(refusal) => return detail_of(refusal),
+            Self::BadRequest(problem) | Self::RequestTimeout(problem) => problem,
+            Self::NoRevision(problem) | Self::InstanceFailed(problem) => problem,
+            Self::RequestTooLarge { limit } => {
+                return format!("limits.requestBytes of the entrypoint is {limit} bytes");
+            }
+            Self::NoRoute => "no Function has this host and path",
+            Self::HeadersTooLarge => {
+                "too many header fields, or too many bytes in them and in the URL"
+            }
+            Self::TooManyConnections => "every connection of the activator is busy; try again",
+            Self::ExpectationFailed => "Expect may be 100-continue; send the request without it",
+            Self::LoopDetected => {
+                "it has passed the activator 16 times (CDN-Loop); a function calls itself"
+            }
+            Self::NotYet => "the operator has not made a revision of the entrypoint yet; try again",
+            Self::FirstByteTimeout => "timeouts.firstByte of the entrypoint passed",
+            Self::IdleTimeout => {
+                "timeouts.idle of the entrypoint passed: nothing was read of the request"
+            }
+            Self::DurationExceeded => "timeouts.duration of the entrypoint passed",
+        };
+        detail.to_owned()
     }
 
     /// The machine-readable code.
     pub(crate) fn code(&self) -> &'static str {
-        self.describe().1
+        self.kind().code
     }
 
     /// The answer, in the form that the client reads.
@@ -229,7 +237,12 @@ impl Failure {
         id: &HeaderValue,
         form: Form,
     ) -> Response<Full<Bytes>> {
-        let (status, code, title, detail) = self.describe();
+        let &Kind {
+            status,
+            code,
+            title,
+        } = self.kind();
+        let detail = self.detail();
         let problem = Problem {
             status,
             code,
@@ -257,6 +270,24 @@ impl Failure {
             _ => 1,
         }
     }
+}
+
+fn detail_of(refusal: &Refusal) -> String {
+    let detail = match refusal {
+        Refusal::BootFailed(failure) | Refusal::BootTimeout(failure) => {
+            return format!("{}: {}", failure.reason, failure.message);
+        }
+        Refusal::QueueFull => "limits.queue of the entrypoint is reached",
+        Refusal::HeldFull => {
+            "the activator holds no more requests of this namespace while so many wait; whoever runs it can raise activator.limits.heldRequests (--max-held-requests)"
+        }
+        Refusal::QueueTimeout => {
+            "timeouts.queue of the entrypoint passed; raise scale.max or the timeout"
+        }
+        Refusal::Draining => "no instance of the entrypoint is left here; try again",
+        Refusal::Unavailable => "the activator is handing over; try again",
+    };
+    detail.to_owned()
 }
 
 /// The answer to `OPTIONS *`: there is a server (RFC 9110 §9.3.7). What a function allows is its own to say.

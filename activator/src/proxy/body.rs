@@ -29,13 +29,6 @@ pub(crate) struct Clocks {
     pub(crate) deadline: Option<Instant>,
 }
 
-impl Clocks {
-    fn next(self, now: Instant) -> Option<Instant> {
-        let idle = self.idle.map(|idle| now + idle);
-        [idle, self.deadline].into_iter().flatten().min()
-    }
-}
-
 /// What an invocation holds until its answer has ended. Dropped before, the instance is not used again.
 #[derive(Debug)]
 pub(crate) struct Held {
@@ -48,6 +41,34 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    /// The next piece, and whether it is the last; an error after a silence of `idle`.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        idle: Option<Duration>,
+        silent_until: &mut Option<Instant>,
+    ) -> Poll<Result<Piece, AnswerBodyError>> {
+        match Pin::new(&mut self.incoming).poll_frame(cx) {
+            // hyper does not poll a body of known length once more after its last byte.
+            Poll::Ready(piece) => {
+                *silent_until = None;
+                Poll::Ready(Ok((piece.transpose()?, self.incoming.is_end_stream())))
+            }
+            Poll::Pending => {
+                let until = silent_until.or_else(|| Some(Instant::now() + idle?));
+                *silent_until = until;
+                match until {
+                    Some(at) => self
+                        .slot
+                        .alarm
+                        .poll(at, cx)
+                        .map(|()| Err(AnswerBodyError::Clock)),
+                    None => Poll::Pending,
+                }
+            }
+        }
+    }
+
     fn finish(self) {
         let Self {
             incoming: _,
@@ -137,31 +158,13 @@ impl AnswerBody {
 
     /// The next piece, and whether it is the last.
     fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, AnswerBodyError>> {
+        let (idle, silent_until) = (self.clocks.idle, &mut self.silent_until);
+        let polled = self
+            .held
+            .as_ref()
+            .and_then(|watched| watched.poll(cx, |held, cx| held.poll(cx, idle, silent_until)));
         // It was cut at its deadline.
-        let gone = || Err(AnswerBodyError::Clock);
-        let Some(watched) = &self.held else {
-            return Poll::Ready(gone());
-        };
-        let mut held = watched.lock();
-        let Some(Held { incoming, slot, .. }) = held.as_mut() else {
-            return Poll::Ready(gone());
-        };
-        match Pin::new(&mut *incoming).poll_frame(cx) {
-            // hyper does not poll a body of known length once more after its last byte.
-            Poll::Ready(piece) => {
-                self.silent_until = None;
-                Poll::Ready(Ok((piece.transpose()?, incoming.is_end_stream())))
-            }
-            Poll::Pending => {
-                if self.silent_until.is_none() {
-                    self.silent_until = self.clocks.next(Instant::now());
-                }
-                match self.silent_until {
-                    Some(at) => slot.alarm.poll(at, cx).map(|()| gone()),
-                    None => Poll::Pending,
-                }
-            }
-        }
+        polled.unwrap_or(Poll::Ready(Err(AnswerBodyError::Clock)))
     }
 
     /// Reads to the end, within the clocks.
@@ -210,9 +213,9 @@ impl Body for AnswerBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let held = self.held.as_ref().map(Watched::lock);
-        let held = held.as_ref().and_then(|held| held.as_ref());
-        held.map_or_else(SizeHint::default, |held| held.incoming.size_hint())
+        let watched = self.held.as_ref();
+        let hint = watched.and_then(|watched| watched.look(|held| held.incoming.size_hint()));
+        hint.unwrap_or_default()
     }
 }
 

@@ -18,10 +18,10 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{
     head,
-    invitation::Invitation,
+    interim::Invitation,
     patience::{Patience, Rate},
 };
-use crate::{entrypoint::Entrypoint, held::Permit};
+use crate::{entrypoint::Entrypoint, held::Permit, instance::Taken, server::Line};
 
 /// What both ends of an exchange know about the request's body.
 #[derive(Debug)]
@@ -95,6 +95,13 @@ impl Upload {
         self.progress.store(since, Ordering::Relaxed);
     }
 
+    /// It is to be sent once more. False if the client failed meanwhile.
+    fn begin_again(&self) -> bool {
+        let state = &self.state;
+        let ended = state.compare_exchange(ENDED, RUNNING, Ordering::AcqRel, Ordering::Acquire);
+        matches!(ended, Ok(_) | Err(RUNNING))
+    }
+
     /// The first word counts.
     fn end(&self, how: u8) {
         let first = self
@@ -128,6 +135,8 @@ pub struct RequestBody {
     /// The instance has not asked for it yet.
     invitation: Option<Invitation>,
     patience: Option<Patience>,
+    /// To its connection, until all of it has come.
+    line: Option<Line>,
     upload: Arc<Upload>,
     bytes: Counter,
 }
@@ -165,6 +174,7 @@ impl RequestBody {
             left: limit,
             invitation: None,
             patience: rate.map(Patience::new),
+            line: None,
             upload: upload.clone(),
             bytes,
         };
@@ -174,6 +184,31 @@ impl RequestBody {
     /// Nothing is read before the instance asks for it.
     pub(super) fn waits_for(&mut self, invitation: Option<Invitation>) {
         self.invitation = invitation;
+    }
+
+    /// The connection over this line hears when all of it has come.
+    pub(super) fn came_over(&mut self, line: Option<Line>) {
+        self.line = line;
+    }
+
+    /// The instance wants it as soon as it has the head.
+    pub(crate) fn is_wanted(&mut self) {
+        self.invitation = None;
+    }
+
+    /// What was taken of it is there again. False if its client failed: then it has no end.
+    pub(crate) fn give_again(&mut self, taken: Taken) -> bool {
+        let is_empty = taken.pieces.is_empty() && taken.trailers.is_none();
+        self.ahead_bytes += taken
+            .pieces
+            .iter()
+            .map(|piece| piece.len() as u64)
+            .sum::<u64>();
+        let trailers = taken.trailers.map(Frame::trailers);
+        let pieces = taken.pieces.into_iter().map(Frame::data);
+        let rest = std::mem::take(&mut self.ahead);
+        self.ahead = pieces.chain(trailers).chain(rest).collect();
+        is_empty && self.is_end_stream() || self.upload.begin_again()
     }
 
     /// Reads while nobody takes it, up to about so many bytes if the entrypoint may hold them. Returns only if the client fails; dropped, it
@@ -207,7 +242,12 @@ impl RequestBody {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
-        Poll::Ready(match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+        let next = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        let has_come = next.is_none() || self.inner.is_end_stream();
+        if has_come && let Some(line) = self.line.take() {
+            line.is_complete();
+        }
+        Poll::Ready(match next {
             Some(Ok(mut frame)) => {
                 frame.trailers_mut().into_iter().for_each(head::strip_taken);
                 let length = length(&frame);

@@ -14,7 +14,7 @@ use hyper::{
     server::conn::{http1, http2},
     service::service_fn,
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpStream, time::sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,7 @@ use super::{
     farewell,
     io::Io,
     phase::{ExchangeBody, Phase},
+    streams::Streams,
     version::{self, NoBeginning, Version},
 };
 use crate::{
@@ -49,7 +50,7 @@ const FIELD: usize = 32;
 #[derive(Debug)]
 pub(super) struct Protocols {
     http1: http1::Builder,
-    http2: http2::Builder<TokioExecutor>,
+    http2: http2::Builder<Streams>,
 }
 
 impl Protocols {
@@ -58,7 +59,9 @@ impl Protocols {
         // The clock of heads is ours: hyper's starts when the last answer ends, and says nothing to the client.
         http1.header_read_timeout(None);
         http1.max_header_size(settings.max_header_bytes);
-        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        let mut http2 = http2::Builder::new(Streams {
+            patience: *settings.write_timeout,
+        });
         // Above its limit h2 answers 431 without a word of ours: up to twice ours the words are there.
         let most = settings.max_header_bytes.saturating_mul(2);
         http2
@@ -166,9 +169,10 @@ impl Connection {
         }
     }
 
-    async fn answer(&self, arrival: Box<Arrival>) -> Response<ExchangeBody<proxy::Body>> {
+    async fn answer(&self, mut arrival: Box<Arrival>) -> Response<ExchangeBody<proxy::Body>> {
         let exchange = self.phase.begin(!arrival.body.is_end_stream());
         let is_http1 = arrival.parts.version < http::Version::HTTP_2;
+        arrival.line = is_http1.then(|| exchange.line());
         let server = &self.server;
         let mut answer =
             if !is_http1 && is_too_large(&arrival.parts, server.settings.max_header_bytes) {

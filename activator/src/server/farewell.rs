@@ -47,14 +47,7 @@ pub(super) fn http1(failure: &Failure) -> Bytes {
         .insert(http::header::CONTENT_LENGTH, body.len().into());
     let close = HeaderValue::from_static("close");
     head.headers.insert(http::header::CONNECTION, close);
-    let reason = head.status.canonical_reason().unwrap_or_default();
-    let mut words = format!("HTTP/1.1 {} {reason}\r\n", head.status.as_u16()).into_bytes();
-    for (name, value) in &head.headers {
-        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            words.extend_from_slice(part);
-        }
-    }
-    words.extend_from_slice(b"\r\n");
+    let mut words = super::http1::head(head.status, &head.headers);
     words.extend_from_slice(&body);
     words.into()
 }

@@ -1,7 +1,9 @@
 //! What the socket of an HTTP/1 connection shows that hyper keeps to itself: that a head has begun, and that hyper answers a malformed
 //! one by itself.
 
-use std::sync::Arc;
+use std::{sync::Arc, task::Waker};
+
+use http::{HeaderMap, StatusCode};
 
 use super::phase::Phase;
 use crate::proxy::answer::Failure;
@@ -12,6 +14,8 @@ pub(super) struct Watch {
     phase: Arc<Phase>,
     /// Requests that had begun when the first byte of another head came.
     head_after: Option<u32>,
+    /// What hyper writes next begins a message.
+    is_between_messages: bool,
 }
 
 impl Watch {
@@ -19,6 +23,7 @@ impl Watch {
         Self {
             phase,
             head_after: None,
+            is_between_messages: true,
         }
     }
 
@@ -47,4 +52,39 @@ impl Watch {
             _ => Failure::BadRequest("the head is not one of HTTP/1.1; see RFC 9112"),
         })
     }
+
+    /// hyper is about to write: what goes before that.
+    pub(super) fn goes_before(&self) -> Option<Vec<u8>> {
+        let is_begin = self.is_between_messages && !self.phase.is_behind();
+        is_begin.then(|| self.phase.interims.take()).flatten()
+    }
+
+    /// hyper has written something.
+    pub(super) fn wrote(&mut self) {
+        self.is_between_messages = false;
+    }
+
+    /// hyper has written all it had: what may follow. The task is woken when there is more.
+    pub(super) fn flushed(&mut self, writer: &Waker) -> Option<Vec<u8>> {
+        self.is_between_messages = true;
+        self.phase.flushed();
+        if self.phase.is_between_requests() {
+            return None;
+        }
+        self.phase.interims.wakes(writer);
+        self.phase.interims.take_early()
+    }
+}
+
+/// A head of an answer as it is written.
+pub(super) fn head(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
+    let reason = status.canonical_reason().unwrap_or_default();
+    let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();
+    for (name, value) in headers {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            head.extend_from_slice(part);
+        }
+    }
+    head.extend_from_slice(b"\r\n");
+    head
 }

@@ -2,17 +2,17 @@
 //!
 //! - A head takes at most as long as a head may take.
 //! - A connection without requests is closed after a while.
-//! - A client that takes nothing of what is written for long is cut.
+//! - A client that takes nothing of what is written for long, or next to nothing, is cut.
 
 use std::{
     io::{self, IoSlice},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use hyper::body::Bytes;
+use hyper::body::{Buf, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -21,6 +21,7 @@ use tokio::{
 
 use super::{
     Server,
+    backlog::Backlog,
     connections::Place,
     farewell, http1,
     http2::{self, Flood},
@@ -39,9 +40,10 @@ pub(super) struct Io {
     /// The head that is being read, and since when.
     head: Option<(u32, Instant)>,
     reading: Alarm,
-    /// Since when the client has taken nothing.
-    stuck: Option<Instant>,
+    backlog: Backlog,
     writing: Alarm,
+    /// What an instance said before its answer, as far as it is not written. Nothing else is written before it is.
+    saying: Bytes,
 }
 
 #[derive(Debug)]
@@ -77,8 +79,9 @@ impl Io {
             server,
             head: Some((0, beginning.at)),
             reading: Alarm::default(),
-            stuck: None,
+            backlog: Backlog::default(),
             writing: Alarm::default(),
+            saying: Bytes::new(),
         }
     }
 
@@ -114,18 +117,18 @@ impl Io {
         });
         if let Some((_, since)) = self.head {
             let deadline = since + *settings.header_timeout;
-            std::task::ready!(self.reading.poll(deadline, cx));
+            ready!(self.reading.poll(deadline, cx));
             self.head_is_late();
             return Poll::Ready(());
         }
         let keep_alive: Duration = *settings.keep_alive;
         if phase.is_between_requests() {
-            std::task::ready!(self.reading.poll(phase.since() + keep_alive, cx));
+            ready!(self.reading.poll(phase.since() + keep_alive, cx));
             phase.close.cancel();
         } else {
             // The last request may end without anybody reading again. To look now and then is enough.
             let look = Instant::now() + keep_alive;
-            std::task::ready!(self.reading.poll(look, cx));
+            ready!(self.reading.poll(look, cx));
         }
         Poll::Pending
     }
@@ -155,23 +158,53 @@ impl Io {
 
     /// Nothing could be written. Fails when that has been so for too long.
     fn poll_stuck(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let since = *self.stuck.get_or_insert_with(Instant::now);
-        let deadline = since + *self.server.settings.write_timeout;
+        let deadline = self.backlog.since() + *self.server.settings.write_timeout;
         self.writing.poll(deadline, cx).map(|()| {
-            tracing::debug!("a client takes nothing of its answer");
+            tracing::debug!("a client takes nothing of its answer, or next to nothing");
             Err(io::ErrorKind::TimedOut.into())
         })
     }
 
+    /// The client has taken so much.
+    fn took(&mut self, bytes: usize) {
+        self.backlog.took(bytes);
+        // What a tunnel carries has no end that would say that all of it was taken.
+        if let Some((_, place)) = &self.open
+            && place.phase.is_tunnel()
+        {
+            self.backlog.clear();
+        }
+    }
+
     fn wrote(&mut self, bufs: &[IoSlice<'_>], mut written: usize) {
-        self.stuck = None;
-        if let Watch::Http2(watch) = &mut self.watch {
-            for buf in bufs {
-                let part = written.min(buf.len());
-                watch.wrote(&buf[..part]);
-                written -= part;
+        self.took(written);
+        match &mut self.watch {
+            Watch::Http1(watch) => watch.wrote(),
+            Watch::Http2(watch) => {
+                for buf in bufs {
+                    let part = written.min(buf.len());
+                    watch.wrote(&buf[..part]);
+                    written -= part;
+                }
             }
         }
+    }
+
+    /// Writes what is to be said before an answer.
+    fn poll_say(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.saying.is_empty()
+            && let Some((stream, _)) = &mut self.open
+        {
+            match Pin::new(stream).poll_write(cx, &self.saying) {
+                Poll::Ready(written) => {
+                    let written = written?;
+                    self.saying.advance(written);
+                    self.took(written);
+                }
+                Poll::Pending => return self.poll_stuck(cx).map_ok(|_| ()),
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -224,6 +257,12 @@ impl AsyncWrite for Io {
         {
             self.refuse(&failure);
         }
+        if self.saying.is_empty()
+            && let Watch::Http1(watch) = &self.watch
+        {
+            self.saying = watch.goes_before().unwrap_or_default().into();
+        }
+        ready!(self.poll_say(cx))?;
         let Some((stream, _)) = &mut self.open else {
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         };
@@ -241,10 +280,16 @@ impl AsyncWrite for Io {
         true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // hyper and h2 flush when they have written all they had, and a socket keeps nothing back.
-        if let Watch::Http2(watch) = &mut self.watch {
-            watch.flushed();
+        ready!(self.poll_say(cx))?;
+        self.backlog.clear();
+        match &mut self.watch {
+            Watch::Http1(watch) => {
+                self.saying = watch.flushed(cx.waker()).unwrap_or_default().into();
+                return self.poll_say(cx);
+            }
+            Watch::Http2(watch) => watch.flushed(),
         }
         if let Some((_, place)) = &self.open {
             place.phase.flushed();

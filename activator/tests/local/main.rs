@@ -3,6 +3,7 @@
 
 mod support;
 
+mod bundles;
 mod failures;
 mod freezing;
 mod instances;

@@ -36,13 +36,16 @@ struct Outcomes {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_give_up_leave_nothing_behind() {
-    let (load, outcomes) = press(1_000).await;
+    let (load, outcomes) = press("limits: {queue: 1000}").await;
     let Outcomes {
         answered,
         refused,
         left,
     } = outcomes;
-    assert!(refused.is_empty(), "the queue never gets that long");
+    assert!(
+        refused.is_empty(),
+        "the queue never gets that long, nor anybody waits that long"
+    );
     let begun = load.journals().begun;
     println!(
         "{} answered, {} left, {} begun",
@@ -62,7 +65,17 @@ async fn clients_that_give_up_leave_nothing_behind() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_no_longer_than_clients_wait_keeps_instances_at_work_for_clients_that_are_there() {
-    let (load, outcomes) = press(20).await;
+    is_worthwhile("limits: {queue: 20}").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_shorter_than_that_of_clients_does_so_too_however_long_the_queue_may_be() {
+    is_worthwhile("limits: {queue: 1000}, timeouts: {queue: 500ms}").await;
+}
+
+/// Checks that under pressure instances work for clients that are still there.
+async fn is_worthwhile(bounds: &str) {
+    let (load, outcomes) = press(bounds).await;
     let Outcomes {
         answered,
         refused,
@@ -82,12 +95,9 @@ async fn a_queue_no_longer_than_clients_wait_keeps_instances_at_work_for_clients
     assert!(answered.len() * 2 > begun.len(), "they worked for nobody");
 }
 
-/// Presses on a queue of this length, and checks that memory stays flat.
-async fn press(queue: u64) -> (Load, Outcomes) {
-    let load = Load::start(&format!(
-        "scale: {{max: {INSTANCES}}}, limits: {{queue: {queue}}}"
-    ))
-    .await;
+/// Presses on a queue with these bounds, and checks that memory stays flat.
+async fn press(bounds: &str) -> (Load, Outcomes) {
+    let load = Load::start(&format!("scale: {{max: {INSTANCES}}}, {bounds}")).await;
     load.let_boot();
     let (begin, time) = (Instant::now(), time());
     let (mut clients, mut outcomes) = (JoinSet::new(), Outcomes::default());
@@ -125,7 +135,12 @@ impl Outcomes {
             None => &mut self.left,
             Some(answer) if answer.status == 200 => &mut self.answered,
             Some(answer) => {
-                answer.is_error(503, "QueueFull", &[]);
+                let code = answer.header("thaw-error").to_owned();
+                assert!(
+                    ["QueueFull", "QueueTimeout"].contains(&&*code),
+                    "{answer:?}"
+                );
+                answer.is_error(503, &code, &[]);
                 &mut self.refused
             }
         };

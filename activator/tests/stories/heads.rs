@@ -58,6 +58,38 @@ async fn a_second_head_on_a_connection_has_the_same_clock() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn after_a_request_with_a_body_too() {
+    let thaw = Thaw::start_behind(impatient(), Manifest::default()).await;
+    for (fields, body) in [
+        ("content-length: 5", "hello"),
+        ("transfer-encoding: chunked", "5\r\nhello\r\n0\r\n\r\n"),
+        ("content-length: 0", ""),
+    ] {
+        let mut raw = Raw::connect(thaw.address).await;
+        let head = format!("POST /?body=1 HTTP/1.1\r\nhost: {HOST}\r\n{fields}\r\n\r\n");
+        raw.write(&head).await;
+        raw.write(body).await;
+        raw.read_until("\r\n\r\nx").await;
+        raw.write("GET /").await;
+        is_last_error(&raw.rest().await, "408", "RequestTimeout");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_comes_after_its_answer_is_no_slow_head() {
+    let thaw = Thaw::start_behind(impatient(), Manifest::default()).await;
+    let mut raw = Raw::connect(thaw.address).await;
+    let head =
+        format!("POST /?early&body=1 HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: 5\r\n\r\nhe");
+    raw.write(&head).await;
+    raw.read_until("\r\n\r\nx").await;
+    raw.send(b"l").await;
+    // It is closed without a word, at once or after a while.
+    assert_eq!(raw.rest().await, "");
+    assert_eq!(thaw.rejected("RequestTimeout"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_says_nothing_is_closed_without_a_word() {
     let thaw = Thaw::start_behind(impatient(), Manifest::default()).await;
     let silent = Raw::connect(thaw.address).await;

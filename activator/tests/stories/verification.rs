@@ -21,6 +21,15 @@ struct Verification {
 
 impl Verification {
     fn begin(thaw: &Thaw, manifest: Manifest, path: Option<&str>) -> Self {
+        Self::begin_as(thaw, manifest, path, false)
+    }
+
+    /// The same, and it panics when it tells of its first outcome.
+    fn begin_and_panic(thaw: &Thaw) -> Self {
+        Self::begin_as(thaw, Manifest::default(), None, true)
+    }
+
+    fn begin_as(thaw: &Thaw, manifest: Manifest, path: Option<&str>, panics: bool) -> Self {
         let revision = thaw.entrypoints.get_or_add(&Key {
             revision: "r2".to_owned(),
             ..key("shop", "web")
@@ -29,7 +38,11 @@ impl Verification {
         revision.configure(verifying(manifest.settings()));
         let told: Arc<Mutex<Vec<_>>> = Arc::default();
         let all = told.clone();
-        let tell = move |outcome| all.lock().unwrap().push(outcome);
+        let tell = move |outcome| {
+            let is_too_early = all.lock().unwrap().is_empty() && panics;
+            all.lock().unwrap().push(outcome);
+            assert!(!is_too_early, "this panic is a part of the story");
+        };
         let check = Check {
             path: path.map(str::to_owned),
             host: "shop".to_owned(),
@@ -159,4 +172,16 @@ async fn a_revision_that_nobody_asks_about_any_more_goes() {
     verification.revision.retire();
     eventually("nothing is left of it", || thaw.cluster.pods().is_empty()).await;
     assert!(verification.told().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verification_that_panics_begins_again() {
+    let thaw = Thaw::start(Manifest::default()).await;
+    let verification = Verification::begin_and_panic(&thaw);
+    eventually("it tells of its second outcome", || {
+        verification.told().len() > 1
+    })
+    .await;
+    assert_eq!(verification.told(), ["", ""]);
+    assert_eq!(thaw.cluster.made().len(), 1, "one instance");
 }

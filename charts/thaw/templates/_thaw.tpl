@@ -17,6 +17,15 @@ app.kubernetes.io/component: {{ .component }}
 app.kubernetes.io/part-of: thaw
 {{- end }}
 
+{{/* The same, as an argument: key=value with commas between them. */}}
+{{- define "thaw.podLabelsArgument" -}}
+{{- $pairs := list -}}
+{{- range $key, $value := include "thaw.podLabels" . | fromYaml -}}
+{{- $pairs = append $pairs (printf "%s=%s" $key $value) -}}
+{{- end -}}
+{{- join "," $pairs -}}
+{{- end }}
+
 {{/* Labels of every other object. */}}
 {{- define "thaw.labels" -}}
 {{ include "thaw.podLabels" . }}

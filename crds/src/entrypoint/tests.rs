@@ -1,5 +1,7 @@
 use super::*;
 
+mod bundles;
+
 fn spec(yaml: &str) -> FunctionSpec {
     serde_yaml::from_str(yaml).unwrap()
 }

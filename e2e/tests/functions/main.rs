@@ -3,8 +3,10 @@
 
 mod bad_manifests;
 mod boots_that_fail;
+mod bundles;
 mod entrypoints_are_islands;
 mod instances_are_reused;
+mod isolation;
 mod judged_from_outside;
 mod one_invocation_one_instance;
 mod only_what_is_hit_has_a_pod;

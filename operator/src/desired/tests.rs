@@ -8,7 +8,10 @@ const ONE: &str = "{image: a, entrypoints: [{name: web, path: /}]}";
 /// The Deployment of entrypoint `web` at another revision, with so many instances asked for and there.
 fn old(asked: i32, there: i32) -> Arc<Deployment> {
     let function = fixtures::function("shop", "{image: old, entrypoints: [{name: web, path: /}]}");
-    let mut deployment = children(&function).unwrap().remove(0).deployment;
+    let mut deployment = children(&function, &Observed::default())
+        .unwrap()
+        .remove(0)
+        .deployment;
     deployment.metadata.generation = Some(2);
     deployment.spec.as_mut().unwrap().replicas = Some(asked);
     deployment.status = Some(DeploymentStatus {
@@ -32,7 +35,11 @@ fn orphans_among(child: &Arc<Deployment>, ready: Option<&str>) -> usize {
             ready_revision: ready.map(str::to_owned),
             ..Default::default()
         });
-    let plan = decide(&fixtures::function("shop", ONE), &observed);
+    let plan = decide(
+        &fixtures::function("shop", ONE),
+        &observed,
+        &fixtures::platform(),
+    );
     plan.orphans.len()
 }
 
@@ -73,7 +80,12 @@ fn the_deployment_of_a_removed_entrypoint_goes() {
             ..Default::default()
         });
     let function = fixtures::function("shop", "{image: a, entrypoints: [{name: other, path: /}]}");
-    assert_eq!(decide(&function, &observed).orphans.len(), 1);
+    assert_eq!(
+        decide(&function, &observed, &fixtures::platform())
+            .orphans
+            .len(),
+        1
+    );
 }
 
 #[test]
@@ -83,7 +95,7 @@ fn a_manifest_that_breaks_a_rule_changes_nothing() {
         ..Observed::default()
     };
     let function = fixtures::function("shop", "{entrypoints: [{name: web, path: /}]}");
-    let plan = decide(&function, &observed);
+    let plan = decide(&function, &observed, &fixtures::platform());
     assert!(plan.wanted.is_err() && plan.orphans.is_empty());
 }
 
@@ -103,9 +115,13 @@ fn what_can_be_gone_back_to_stays_up_to_the_limit() {
         let spec = format!(
             "{{image: a, revisionHistoryLimit: {limit}, entrypoints: [{{name: web, path: /}}]}}"
         );
-        decide(&fixtures::function("shop", &spec), observed)
-            .orphans
-            .len()
+        decide(
+            &fixtures::function("shop", &spec),
+            observed,
+            &fixtures::platform(),
+        )
+        .orphans
+        .len()
     };
     let revision = observe::revision(&child);
     assert_eq!(orphans(&["x", revision], 2, &mut observed), 0);

@@ -1,11 +1,16 @@
+use crds::names;
 use http::Method;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
+    ResourceExt,
+    api::DynamicObject,
     core::DeserializeGuard,
     runtime::{events::Recorder, watcher::Event},
 };
 use serde_json::{Value, json};
 
+mod attachments;
+mod bundles;
 mod rollouts;
 
 use super::*;
@@ -40,8 +45,7 @@ impl Operator {
             client,
             caches,
             memory: Memory::default(),
-            domain: "example.com".to_owned(),
-            scheme: Scheme::Http,
+            platform: fixtures::platform(),
         };
         Self {
             double,
@@ -69,6 +73,17 @@ impl Operator {
             cache.apply_watcher_event(&Event::InitApply(deployment));
         }
         cache.apply_watcher_event(&Event::InitDone);
+        for (kind, cache) in &mut self.writers.attachments {
+            cache.apply_watcher_event(&Event::Init);
+            let part = format!("/{}/", kind.plural);
+            for object in self.double.list_where(|path| path.contains(&part)) {
+                let object: DynamicObject = serde_json::from_value(object).unwrap();
+                if object.labels().get(names::MANAGED_BY).is_some() {
+                    cache.apply_watcher_event(&Event::InitApply(object));
+                }
+            }
+            cache.apply_watcher_event(&Event::InitDone);
+        }
     }
 
     /// One reconcile of what the API server holds.
@@ -135,8 +150,7 @@ impl Operator {
             client,
             caches,
             memory: Memory::default(),
-            domain: "example.com".to_owned(),
-            scheme: Scheme::Http,
+            platform: fixtures::platform(),
         });
         self.writers = writers;
     }

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use crds::{
-    FunctionStatus, entrypoint::revision_history_limit, function::Function,
-    status::EntrypointStatus,
+    FunctionStatus,
+    entrypoint::revision_history_limit,
+    function::Function,
+    status::{BundledStatus, EntrypointStatus},
 };
 use k8s_openapi::api::apps::v1::Deployment;
 
@@ -41,6 +43,7 @@ pub(super) fn rollouts(
             answer: observed.answers.get(&child.entrypoint),
             rollback: rollbacks.asked.get(&child.entrypoint).map(String::as_str),
             limit: revision_history_limit(&function.spec),
+            predecessors: &child.predecessors,
         };
         rollout(situation, exists)
     };
@@ -55,7 +58,9 @@ pub(super) fn reports(
 ) -> Vec<Report> {
     let report = |(child, rollout): (&Child, Rollout)| Report {
         name: child.entrypoint.clone(),
-        url: format!("{url}{}", child.path),
+        url: own_url(child, url),
+        entrypoints: bundled(child, url),
+        predecessors: rollout.predecessors,
         revision: Some(child.revision.clone()),
         ready_revision: rollout.ready,
         verifying: rollout.verifying,
@@ -66,6 +71,22 @@ pub(super) fn reports(
     children.iter().zip(rollouts).map(report).collect()
 }
 
+/// Where an entrypoint is reached.
+fn own_url(child: &Child, url: &str) -> Option<String> {
+    let mut routes = child.routes.iter().filter(|_| !child.is_bundle);
+    routes.next().map(|route| format!("{url}{}", route.path))
+}
+
+/// The entrypoints of a bundle.
+fn bundled(child: &Child, url: &str) -> Vec<BundledStatus> {
+    let routes = child.routes.iter().filter(|_| child.is_bundle);
+    let bundled = routes.map(|route| BundledStatus {
+        name: route.entrypoint.clone(),
+        url: format!("{url}{}", route.path),
+    });
+    bundled.collect()
+}
+
 /// What was reported before, with the instances of now: for a manifest that changes nothing.
 pub(super) fn unchanged(previous: &FunctionStatus, children: &[Arc<Deployment>]) -> Vec<Report> {
     let entrypoints = previous.entrypoints.iter();
@@ -74,7 +95,9 @@ pub(super) fn unchanged(previous: &FunctionStatus, children: &[Arc<Deployment>])
         .filter(|entrypoint| entrypoint.revision.is_some())
         .map(|entrypoint| Report {
             name: entrypoint.name.clone(),
-            url: entrypoint.url.clone().unwrap_or_default(),
+            url: entrypoint.url.clone(),
+            entrypoints: entrypoint.entrypoints.clone(),
+            predecessors: entrypoint.predecessors.clone(),
             revision: entrypoint.revision.clone(),
             ready_revision: entrypoint.ready_revision.clone(),
             verifying: entrypoint.verifying.clone(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crds::{conditions::Reason, function::Function, names, status::Rollback};
+use crds::{conditions::Reason, entrypoint, function::Function, names, status::Rollback};
 use kube::ResourceExt;
 
 use super::Situation;
@@ -24,13 +24,21 @@ impl Rollbacks {
         let annotation = function.annotations().get(names::ROLLBACK);
         let parts = annotation.iter().flat_map(|value| value.split(','));
         for part in parts.map(str::trim).filter(|part| !part.is_empty()) {
-            let names = &function.spec.entrypoints;
+            let spec = &function.spec;
             match part.split_once('@') {
-                Some((entrypoint, revision)) if names.iter().any(|e| e.name == entrypoint) => {
+                Some((entrypoint, revision))
+                    if entrypoint::names(spec).any(|e| e == entrypoint) =>
+                {
                     all.asked.insert(entrypoint.to_owned(), revision.to_owned());
                 }
                 Some((entrypoint, _)) => {
-                    all.complain(part, &format!("no entrypoint is named {entrypoint:?}"));
+                    let problem = match entrypoint::bundle_of(spec, entrypoint) {
+                        Some(bundle) => {
+                            format!("{entrypoint} is in bundle {bundle}; write {bundle}@revision")
+                        }
+                        None => format!("no entrypoint or bundle is named {entrypoint:?}"),
+                    };
+                    all.complain(part, &problem);
                 }
                 None => all.complain(part, "write entrypoint@revision"),
             }

@@ -32,6 +32,7 @@ fn situation(before: &EntrypointStatus) -> Situation<'_> {
         answer: None,
         rollback: None,
         limit: 2,
+        predecessors: &[],
     }
 }
 
@@ -231,4 +232,57 @@ fn a_rollback_to_what_has_the_traffic_ends_a_verification() {
     };
     assert_eq!(next(back), revisions(Some("old"), None));
     assert!(rollout(back, |_| true).troubles.is_empty());
+}
+
+#[test]
+fn a_first_revision_takes_paths_over_when_it_has_answered() {
+    let nothing = EntrypointStatus::default();
+    let predecessors = [Predecessor {
+        path: "/".to_owned(),
+        entrypoint: "home".to_owned(),
+        revision: "h1".to_owned(),
+    }];
+    let first = Situation {
+        predecessors: &predecessors,
+        ..situation(&nothing)
+    };
+    assert_eq!(next(first), revisions(None, Some("new")));
+    let waiting = rollout(first, |_| true);
+    assert_eq!(waiting.predecessors, predecessors);
+    let [Trouble::Retrying(Reason::Verifying, message)] = &waiting.troubles[..] else {
+        panic!("it waits: {:?}", waiting.troubles);
+    };
+    assert!(message.contains("home@h1 keeps that of /"), "{message}");
+    // Its Deployment was refused: what answers goes on.
+    let refused = rollout(first, |_| false);
+    assert_eq!((refused.ready, refused.predecessors.len()), (None, 1));
+
+    let asked = before(None, Some("new"), &[]);
+    let answer = said("new", BootOutcome::Succeeded);
+    let answered = Situation {
+        before: &asked,
+        answer: Some(&answer),
+        ..first
+    };
+    let taken = rollout(answered, |_| true);
+    assert_eq!(
+        (taken.ready.as_deref(), taken.predecessors.len()),
+        (Some("new"), 0)
+    );
+    let never = Situation {
+        when: VerifyWhen::Never,
+        ..first
+    };
+    assert_eq!(next(never), revisions(Some("new"), None));
+    // It answers the path already, for what was to take it over.
+    let own = [Predecessor {
+        entrypoint: "web".to_owned(),
+        revision: "new".to_owned(),
+        ..predecessors[0].clone()
+    }];
+    let reverted = Situation {
+        predecessors: &own,
+        ..first
+    };
+    assert_eq!(next(reverted), revisions(Some("new"), None));
 }

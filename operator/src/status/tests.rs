@@ -9,7 +9,9 @@ fn at(second: i64) -> Time {
 fn entrypoint(name: &str, revision: &str, ready: Option<&str>) -> Report {
     Report {
         name: name.to_owned(),
-        url: format!("http://shop--prod.example.com/{name}"),
+        url: Some(format!("http://shop--prod.example.com/{name}")),
+        entrypoints: vec![],
+        predecessors: vec![],
         revision: Some(revision.to_owned()),
         ready_revision: ready.map(str::to_owned),
         verifying: None,

@@ -19,7 +19,7 @@ use kube::{ResourceExt, core::DeserializeGuard};
 use super::{reports::Reports, verifications::Verifications};
 use crate::{
     engine::Settings,
-    entrypoint::Key,
+    entrypoint::{Entrypoint, Key},
     entrypoints::{Entrypoints, settings, verifying},
     proxy::Proxy,
     routes::{Host, Route},
@@ -31,6 +31,9 @@ const VERIFIED_WITHIN: Duration = Duration::from_secs(60);
 
 /// A Function's namespace and name.
 type Name = (String, String);
+
+/// The revisions that routes of a Function lead to.
+type Targets = HashMap<Key, Arc<Entrypoint>>;
 
 /// What Functions route to.
 pub(super) struct Functions {
@@ -85,19 +88,10 @@ impl Functions {
             return vec![];
         }
         let manifests = read(&function.spec);
-        let routes: Vec<_> = manifests
-            .iter()
-            .map(|manifest| Arc::new(self.route(&namespace, &name, manifest, &function)))
-            .collect();
-        let verified = self.verify(&namespace, &name, &manifests, &function);
-        let targets = routes
-            .iter()
-            .filter_map(|route| Some(route.target.as_ref().ok()?.key.clone()));
-        let targets = targets.chain(verified).collect();
-        let paths = routes
-            .into_iter()
-            .map(|route| (route.path.clone(), route))
-            .collect();
+        let mut targets = Targets::new();
+        let paths = self.routes(&function, &manifests, &mut targets);
+        let verified = self.verify(&namespace, &name, &manifests, &function, &targets);
+        let targets = targets.into_keys().chain(verified).collect();
         self.publish(
             &namespace,
             &name,
@@ -134,37 +128,58 @@ impl Functions {
             .is_some_and(|targets| targets.contains(key))
     }
 
-    fn route(
+    /// A route for each path, and what they lead to.
+    fn routes(
         &self,
-        namespace: &str,
-        function: &str,
-        manifest: &Manifest,
-        object: &Function,
-    ) -> Route {
-        let ready = reported(object, manifest).and_then(|status| status.ready_revision.clone());
-        let target = match ready {
-            None => Err(why_not_ready(object)),
-            Some(revision) => {
-                let key = Key {
-                    namespace: namespace.to_owned(),
-                    function: function.to_owned(),
-                    entrypoint: manifest.name.clone(),
-                    revision,
+        function: &Function,
+        manifests: &[Manifest],
+        targets: &mut Targets,
+    ) -> HashMap<String, Arc<Route>> {
+        let mut routes = HashMap::new();
+        for manifest in manifests {
+            for route in &manifest.routes {
+                let target = self.target(function, (manifest, &route.path), manifests, targets);
+                let path = route.path.clone();
+                let route = Route {
+                    path: path.clone(),
+                    path_match: route.path_match,
+                    entrypoint: route.entrypoint.clone(),
+                    target,
+                    limits: manifest.limits,
+                    timeouts: manifest.timeouts,
+                    on_disconnect: manifest.on_disconnect,
                 };
-                let entrypoint = self.entrypoints.get_or_add(&key);
-                entrypoint.configure(settings_of(manifest));
-                Ok(entrypoint)
+                routes.insert(path, Arc::new(route));
             }
-        };
-        Route {
-            path: manifest.path.clone(),
-            path_match: manifest.path_match,
-            entrypoint: manifest.name.clone(),
-            target,
-            limits: manifest.limits,
-            timeouts: manifest.timeouts,
-            on_disconnect: manifest.on_disconnect,
         }
+        routes
+    }
+
+    /// What answers a path of an entrypoint, or why nothing does.
+    fn target(
+        &self,
+        function: &Function,
+        (manifest, path): (&Manifest, &str),
+        manifests: &[Manifest],
+        targets: &mut Targets,
+    ) -> Result<Arc<Entrypoint>, Option<String>> {
+        let status = function.status.as_ref();
+        let answering = status.and_then(|status| status.answering(&manifest.name, path));
+        let (name, revision) = answering.ok_or_else(|| why_not_ready(function))?;
+        let key = Key {
+            namespace: function.namespace().unwrap_or_default(),
+            function: function.name_any(),
+            entrypoint: name.to_owned(),
+            revision: revision.to_owned(),
+        };
+        let target = targets.entry(key).or_insert_with_key(|key| {
+            let target = self.entrypoints.get_or_add(key);
+            // What had the path before and is not in the manifest any more: what takes its place says how it goes on.
+            let own = manifests.iter().find(|manifest| manifest.name == name);
+            target.configure(settings_of(own.unwrap_or(manifest)));
+            target
+        });
+        Ok(target.clone())
     }
 
     /// Keeps one instance of each revision that the operator asks about, and asks it. Returns these revisions.
@@ -174,6 +189,7 @@ impl Functions {
         function: &str,
         manifests: &[Manifest],
         object: &Function,
+        targets: &Targets,
     ) -> Vec<Key> {
         let host = names::default_host(function, namespace, &self.domain);
         let mut wanted = Vec::new();
@@ -187,13 +203,16 @@ impl Functions {
             else {
                 continue;
             };
-            let entrypoint = self.entrypoints.get_or_add(&Key {
+            let key = Key {
                 namespace: namespace.to_owned(),
                 function: function.to_owned(),
                 entrypoint: manifest.name.clone(),
                 revision,
-            });
-            entrypoint.configure(verifying(settings_of(manifest)));
+            };
+            let entrypoint = self.entrypoints.get_or_add(&key);
+            if !targets.contains_key(&key) {
+                entrypoint.configure(verifying(settings_of(manifest)));
+            }
             let check = Check {
                 path: manifest.verify.path.clone(),
                 host: host.clone(),

@@ -12,7 +12,7 @@ use k8s_openapi::{
 };
 use kube::{Api, Client, api::ListParams};
 
-use super::overdue;
+use super::{apis, overdue};
 use crate::{engine::BootFailure, entrypoint::Key, entrypoints::Entrypoints, instance::Address};
 
 /// Between two attempts to list.
@@ -113,8 +113,18 @@ pub fn version(meta: &ObjectMeta) -> u64 {
 
 /// Shows the entrypoints every pod as the API server, and not a watch, has it: a new owner must know which instances there are, and
 /// which of them others are still using. Tries until it succeeds.
-pub async fn catch_up(client: &Client, identity: &str, entrypoints: &Entrypoints) {
-    let api: Api<Pod> = Api::all(client.clone());
+pub async fn catch_up(
+    client: &Client,
+    namespaces: &[String],
+    identity: &str,
+    entrypoints: &Entrypoints,
+) {
+    for api in apis(client, namespaces) {
+        catch_up_with(&api, identity, entrypoints).await;
+    }
+}
+
+async fn catch_up_with(api: &Api<Pod>, identity: &str, entrypoints: &Entrypoints) {
     let children = ListParams::default().labels(names::CHILDREN);
     let pods = loop {
         match overdue(api.list(&children)).await {

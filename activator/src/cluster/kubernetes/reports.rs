@@ -7,7 +7,7 @@
 mod words;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -55,6 +55,72 @@ struct State {
     answers: Words<Verified>,
 }
 
+/// What the status of a Function shows of it.
+struct Shown {
+    /// Its entrypoints and bundles, and the revision that the operator asks about.
+    entrypoints: HashMap<String, Option<String>>,
+    boots: HashMap<String, LastBoot>,
+    answers: HashMap<String, Verified>,
+    /// Something stands there that has no reason any more.
+    has_ghosts: bool,
+}
+
+impl Shown {
+    fn of(function: &Function) -> Self {
+        let entrypoints = reported(function).into_iter();
+        let entrypoints = entrypoints.map(|name| (name.to_owned(), None));
+        let mut shown = Self {
+            entrypoints: entrypoints.collect(),
+            boots: HashMap::new(),
+            answers: HashMap::new(),
+            has_ghosts: false,
+        };
+        for entrypoint in function
+            .status
+            .iter()
+            .flat_map(|status| &status.entrypoints)
+        {
+            let name = &entrypoint.name;
+            let asked = shown.entrypoints.get_mut(name);
+            let is_there = asked.is_some();
+            if let Some(asked) = asked {
+                asked.clone_from(&entrypoint.verifying);
+            }
+            if let Some(boot) = &entrypoint.last_boot {
+                shown.has_ghosts |= !is_there;
+                if is_there {
+                    shown.boots.insert(name.clone(), boot.clone());
+                }
+            }
+            if let Some(answer) = &entrypoint.verified {
+                // An answer stands as long as its question: the same revision may be asked about again.
+                let is_asked = is_there && entrypoint.verifying.as_ref() == Some(&answer.revision);
+                shown.has_ghosts |= !is_asked;
+                if is_asked {
+                    shown.answers.insert(name.clone(), answer.clone());
+                }
+            }
+        }
+        shown
+    }
+}
+
+impl State {
+    fn shown(&mut self, shown: Shown) {
+        let Shown {
+            entrypoints,
+            boots,
+            answers,
+            has_ghosts: _,
+        } = shown;
+        self.boots
+            .shown(boots, |name, _| entrypoints.contains_key(name));
+        self.answers.shown(answers, |name, answer| {
+            entrypoints.get(name).and_then(Option::as_ref) == Some(&answer.revision)
+        });
+    }
+}
+
 /// A Function whose boots must be written, and the failure that an Event tells.
 type News = (Name, Option<(Key, BootFailure)>);
 
@@ -83,51 +149,17 @@ impl Reports {
             function.namespace().unwrap_or_default(),
             function.name_any(),
         );
-        let status = function.status.clone().unwrap_or_default();
-        let entrypoints: Vec<_> = function
-            .spec
-            .entrypoints
-            .iter()
-            .map(|entrypoint| &entrypoint.name)
-            .collect();
-        let asked: HashMap<_, _> = status
-            .entrypoints
-            .iter()
-            .filter_map(|entrypoint| Some((entrypoint.name.clone(), entrypoint.verifying.clone()?)))
-            .collect();
-        let mut has_ghosts = false;
-        let (mut boots, mut answers) = (HashMap::new(), HashMap::new());
-        for entrypoint in status.entrypoints {
-            let name = entrypoint.name;
-            let is_there = entrypoints.contains(&&name);
-            if let Some(boot) = entrypoint.last_boot {
-                has_ghosts |= !is_there;
-                boots.insert(name.clone(), boot);
-            }
-            if let Some(answer) = entrypoint.verified {
-                // An answer stands as long as its question: the same revision may be asked about again.
-                let is_asked = is_there && asked.get(&name) == Some(&answer.revision);
-                has_ghosts |= !is_asked;
-                if is_asked {
-                    answers.insert(name.clone(), answer);
-                }
-            }
-        }
-        boots.retain(|name, _| entrypoints.contains(&name));
+        let shown = Shown::of(function);
+        let has_ghosts = shown.has_ghosts;
+        let reference = function.object_ref(&());
         {
             let mut known = self.known.lock().expect("nothing panics under this lock");
             let state = known.entry(name.clone()).or_default();
-            let reference = function.object_ref(&());
             if state.reference.uid != reference.uid {
                 *state = State::default();
             }
             state.reference = reference;
-            state
-                .boots
-                .shown(boots, |name, _| entrypoints.contains(&name));
-            state.answers.shown(answers, |name, answer| {
-                asked.get(name) == Some(&answer.revision)
-            });
+            state.shown(shown);
         }
         if has_ghosts {
             // An entrypoint that was removed stays in the status for as long as we apply its last boot.
@@ -205,6 +237,19 @@ impl Reports {
             tracing::warn!(%error, "too many reports are waiting, dropped one");
         }
     }
+}
+
+/// What boots are told of: the bundles and entrypoints of the manifest, and what still answers paths that are theirs now.
+fn reported(function: &Function) -> HashSet<&str> {
+    let statuses = function
+        .status
+        .iter()
+        .flat_map(|status| &status.entrypoints);
+    let predecessors = statuses.flat_map(|status| &status.predecessors);
+    let predecessors = predecessors.map(|before| before.entrypoint.as_str());
+    crds::entrypoint::names(&function.spec)
+        .chain(predecessors)
+        .collect()
 }
 
 /// The wall clock is read here and in the Lease, and nowhere else in this crate.

@@ -15,10 +15,16 @@ use std::{
 
 use backon::ExponentialBuilder;
 use crds::{Function, names};
-use futures::{Stream, StreamExt, stream::select_all};
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use futures::{
+    StreamExt,
+    stream::{BoxStream, select_all},
+};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{apps::v1::Deployment, core::v1::Pod},
+};
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    Client, Resource, ResourceExt,
     core::DeserializeGuard,
     runtime::{
         WatchStreamExt,
@@ -29,6 +35,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch::Sender;
 
 use super::{
+    apis,
     functions::Functions,
     pods::{self, Life},
     reports::Reports,
@@ -43,10 +50,25 @@ use crate::{
 /// The API server ends a watch after this many seconds; a dead one is noticed no later.
 const WATCH_SECONDS: u32 = 60;
 
-/// The three watches.
+/// The three kinds that are watched.
 const FUNCTIONS: usize = 0;
 const DEPLOYMENTS: usize = 1;
 const PODS: usize = 2;
+
+/// A watch: one of each kind in the whole cluster, or in each namespace that the activator was told.
+#[derive(Clone, Copy)]
+struct Watch {
+    kind: usize,
+    /// Place of its namespace among those that the activator was told.
+    scope: usize,
+}
+
+impl Watch {
+    /// Its place among all watches.
+    fn place(self) -> usize {
+        3 * self.scope + self.kind
+    }
+}
 
 /// What the watches have shown so far.
 pub struct World {
@@ -58,9 +80,12 @@ pub struct World {
     pods: HashMap<String, Arc<Entrypoint>>,
     /// Deployments by UID.
     deployments: HashMap<String, Key>,
+    /// The namespaces that may be looked at; empty: all.
+    namespaces: Vec<String>,
     /// What was listed since a watch started over; `None` outside such a list.
-    listed: [Option<HashSet<String>>; 3],
-    synced: [bool; 3],
+    listed: Vec<Option<HashSet<String>>>,
+    /// Whether each watch has listed once.
+    synced: Vec<bool>,
     is_synced: Sender<bool>,
 }
 
@@ -89,84 +114,104 @@ impl World {
             functions,
             pods: HashMap::new(),
             deployments: HashMap::new(),
-            listed: [None, None, None],
-            synced: [false; 3],
+            namespaces: Vec::new(),
+            listed: Vec::new(),
+            synced: Vec::new(),
             is_synced,
         }
     }
 
-    /// Follows the watches for ever.
-    pub async fn follow(mut self, client: Client) {
-        let children = Config::default()
-            .timeout(WATCH_SECONDS)
-            .labels(names::CHILDREN);
-        let mut events = select_all([
-            events(
-                Api::all(client.clone()),
-                Config::default().timeout(WATCH_SECONDS),
-                Seen::Function,
-            ),
-            events(Api::all(client.clone()), children.clone(), Seen::Deployment),
-            events(Api::all(client), children, Seen::Pod),
-        ]);
-        while let Some(event) = events.next().await {
+    /// Follows the watches for ever: of all namespaces, or of these.
+    pub async fn follow(mut self, client: Client, namespaces: Vec<String>) {
+        let all = Config::default().timeout(WATCH_SECONDS);
+        let children = all.clone().labels(names::CHILDREN);
+        let (client, told) = (&client, &namespaces);
+        let watches = watches(client, told, FUNCTIONS, &all, Seen::Function)
+            .chain(watches(
+                client,
+                told,
+                DEPLOYMENTS,
+                &children,
+                Seen::Deployment,
+            ))
+            .chain(watches(client, told, PODS, &children, Seen::Pod));
+        let mut events = select_all(watches);
+        self.listed = vec![None; events.len()];
+        self.synced = vec![false; events.len()];
+        self.namespaces = namespaces;
+        while let Some((watch, event)) = events.next().await {
             match event {
                 Seen::Function(event) => {
-                    self.take(FUNCTIONS, event, Self::function, Self::function_gone)
+                    self.take(watch, event, Self::function, Self::function_gone)
                 }
                 Seen::Deployment(event) => {
-                    self.take(DEPLOYMENTS, event, Self::deployment, Self::deployment_gone)
+                    self.take(watch, event, Self::deployment, Self::deployment_gone)
                 }
-                Seen::Pod(event) => self.take(PODS, event, Self::pod, Self::pod_gone),
+                Seen::Pod(event) => self.take(watch, event, Self::pod, Self::pod_gone),
             }
         }
     }
 
     fn take<K: Resource>(
         &mut self,
-        kind: usize,
+        watch: Watch,
         event: Event<K>,
         seen: fn(&mut Self, K),
         gone: fn(&mut Self, &str),
     ) {
+        let place = watch.place();
         match event {
-            Event::Init => self.listed[kind] = Some(HashSet::new()),
+            Event::Init => self.listed[place] = Some(HashSet::new()),
             Event::InitApply(object) => {
-                let id = identity(kind, &object);
-                self.listed[kind].get_or_insert_default().insert(id);
+                let id = identity(watch.kind, &object);
+                self.listed[place].get_or_insert_default().insert(id);
                 seen(self, object);
             }
             Event::InitDone => {
-                let listed = self.listed[kind].take().unwrap_or_default();
+                let listed = self.listed[place].take().unwrap_or_default();
                 let missing = self
-                    .known(kind)
+                    .known(watch)
                     .into_iter()
                     .filter(|id| !listed.contains(id));
                 missing
                     .collect::<Vec<_>>()
                     .iter()
                     .for_each(|id| gone(self, id));
-                self.note_synced(kind);
+                self.note_synced(place);
             }
             Event::Apply(object) => seen(self, object),
-            Event::Delete(object) => gone(self, &identity(kind, &object)),
+            Event::Delete(object) => gone(self, &identity(watch.kind, &object)),
         }
     }
 
-    fn known(&self, kind: usize) -> Vec<String> {
-        match kind {
+    /// What is known of what a watch shows.
+    fn known(&self, watch: Watch) -> Vec<String> {
+        let only = self.namespaces.get(watch.scope);
+        let is_shown = |namespace: &str| only.is_none_or(|only| only == namespace);
+        match watch.kind {
             FUNCTIONS => self
                 .functions
                 .names()
+                .filter(|(namespace, _)| is_shown(namespace))
                 .map(|(namespace, name)| format!("{namespace}/{name}"))
                 .collect(),
-            DEPLOYMENTS => self.deployments.keys().cloned().collect(),
-            _ => self.pods.keys().cloned().collect(),
+            DEPLOYMENTS => self
+                .deployments
+                .iter()
+                .filter(|(_, key)| is_shown(&key.namespace))
+                .map(|(id, _)| id.clone())
+                .collect(),
+            _ => self
+                .pods
+                .iter()
+                .filter(|(_, entrypoint)| is_shown(&entrypoint.key.namespace))
+                .map(|(id, _)| id.clone())
+                .collect(),
         }
     }
 
-    fn note_synced(&mut self, kind: usize) {
-        self.synced[kind] = true;
+    fn note_synced(&mut self, place: usize) {
+        self.synced[place] = true;
         if self.synced.iter().all(|synced| *synced) {
             // Only now is it known which revisions no route leads to.
             self.is_synced.send_replace(true);
@@ -276,24 +321,32 @@ impl World {
     }
 }
 
-fn events<K>(
-    api: Api<K>,
-    config: Config,
+/// The watches of one kind.
+fn watches<K>(
+    client: &Client,
+    namespaces: &[String],
+    kind: usize,
+    config: &Config,
     wrap: fn(Event<K>) -> Seen,
-) -> std::pin::Pin<Box<dyn Stream<Item = Seen> + Send>>
+) -> impl Iterator<Item = BoxStream<'static, (Watch, Seen)>>
 where
-    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + 'static,
     K::DynamicType: Default,
 {
-    let kind = K::kind(&K::DynamicType::default()).into_owned();
-    let events = watcher(api, config)
-        .backoff(ExponentialBackoff::from(backoff()))
-        .filter_map(move |event: watcher::Result<_>| {
-            let event = event
-                .inspect_err(|error| tracing::warn!(kind, %error, "watch failed, trying again"));
-            std::future::ready(event.ok().map(wrap))
-        });
-    events.boxed()
+    let apis = apis::<K>(client, namespaces).into_iter().enumerate();
+    apis.map(move |(scope, api)| {
+        let watch = Watch { kind, scope };
+        let name = K::kind(&K::DynamicType::default()).into_owned();
+        let events = watcher(api, config.clone())
+            .backoff(ExponentialBackoff::from(backoff()))
+            .filter_map(move |event: watcher::Result<_>| {
+                let event = event.inspect_err(
+                    |error| tracing::warn!(kind = name, %error, "watch failed, trying again"),
+                );
+                std::future::ready(event.ok().map(|event| (watch, wrap(event))))
+            });
+        events.boxed()
+    })
 }
 
 /// Short waits: until the watches are back nobody sees a new instance.

@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crds::{entrypoint::Entrypoint as Manifest, names};
+use crds::{
+    entrypoint::{Entrypoint as Manifest, Route as Path},
+    names,
+};
 
 use super::{Local, manifest::LocalFunction, program::Program};
 use crate::{
@@ -16,7 +19,7 @@ use crate::{
 /// Functions answer under `{function}--{namespace}` and this; every name below it is this machine (RFC 6761 §6.3).
 const DOMAIN: &str = "localhost";
 
-/// Namespace, function and entrypoint.
+/// Namespace, function, and entrypoint or bundle.
 pub(super) type Name = (String, String, String);
 
 /// What the manifests say.
@@ -64,9 +67,12 @@ impl Functions {
                 let name = name(function, manifest);
                 let key = self.key(&name, manifest);
                 let target = self.target(&key, manifest, program);
-                shown.push(target.clone());
+                for of in &manifest.routes {
+                    let route = route(of, manifest, target.clone());
+                    paths.insert(of.path.clone(), Arc::new(route));
+                }
+                shown.push(target);
                 self.targets.insert(name, key);
-                paths.insert(manifest.path.clone(), Arc::new(route(manifest, target)));
             }
             let host = Host {
                 function: function.name.clone(),
@@ -100,7 +106,7 @@ impl Functions {
         any.into_iter().chain(own).collect()
     }
 
-    /// Every entrypoint with what it runs.
+    /// Every entrypoint and bundle with what it runs.
     pub(super) fn programs(&self) -> impl Iterator<Item = (Name, &Program)> {
         self.functions.iter().flat_map(|function| {
             let entrypoints = function.entrypoints.iter();
@@ -170,11 +176,11 @@ fn host_of(function: &LocalFunction) -> String {
     names::default_host(&function.name, &function.namespace, DOMAIN)
 }
 
-fn route(manifest: &Manifest, target: Arc<Entrypoint>) -> Route {
+fn route(of: &Path, manifest: &Manifest, target: Arc<Entrypoint>) -> Route {
     Route {
-        path: manifest.path.clone(),
-        path_match: manifest.path_match,
-        entrypoint: manifest.name.clone(),
+        path: of.path.clone(),
+        path_match: of.path_match,
+        entrypoint: of.entrypoint.clone(),
         target: Ok(target),
         limits: manifest.limits,
         timeouts: manifest.timeouts,

@@ -23,6 +23,8 @@ use super::program::Program;
 /// The namespace of a Function that names none, as kubectl has it.
 const NAMESPACE: &str = "default";
 
+const LABEL: &str = "use at most 63 lower-case letters, digits and dashes, starting with a letter";
+
 /// A Function of which every entrypoint can be run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LocalFunction {
@@ -30,7 +32,7 @@ pub struct LocalFunction {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// Entrypoints in the order of the manifest, and what each runs.
+    /// Bundles and entrypoints in the order of the manifest, and what each runs.
     pub entrypoints: Vec<(Entrypoint, Program)>,
 }
 
@@ -130,7 +132,7 @@ fn understand(
     let beside = beside(file);
     let mut runnable = Vec::new();
     for entrypoint in entrypoints {
-        let field = format!("spec.entrypoints[{}]", entrypoint.name);
+        let field = format!("spec.{}", entrypoint.field());
         let (dir, note) = dir(&beside, entrypoint.template.working_dir.as_deref());
         notes.extend(note.map(|note| format!("{field}.workingDir: {note}")));
         match Program::new(&entrypoint.template, dir) {
@@ -184,6 +186,13 @@ fn rules(function: &Function) -> Vec<String> {
         problems.push(format!("metadata.name: {name:?}: use at most 63 lower-case letters, digits and single dashes, starting with a letter"));
     }
     ranges("spec.defaults", &function.spec.defaults, &mut problems);
+    for bundle in &function.spec.bundles {
+        let field = format!("spec.bundles[{}]", bundle.name);
+        if !is_label(&bundle.name) {
+            problems.push(format!("{field}.name: {LABEL}"));
+        }
+        ranges(&field, &bundle.fields, &mut problems);
+    }
     let (mut names, mut paths) = (HashSet::new(), HashMap::new());
     if function.spec.entrypoints.is_empty() {
         problems.push("spec.entrypoints: list at least one".to_owned());
@@ -192,7 +201,7 @@ fn rules(function: &Function) -> Vec<String> {
         let (name, path) = (&entrypoint.name, &entrypoint.path);
         let field = format!("spec.entrypoints[{name}]");
         if !is_label(name) {
-            problems.push(format!("{field}.name: use at most 63 lower-case letters, digits and dashes, starting with a letter"));
+            problems.push(format!("{field}.name: {LABEL}"));
         }
         if !names.insert(name) {
             problems.push(format!(

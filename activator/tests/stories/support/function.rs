@@ -49,10 +49,14 @@ pub(crate) enum Program {
     Deaf,
     /// Answers every head with these bytes, and closes the connection after them if told so.
     Raw { answer: &'static str, closes: bool },
+    /// Answers every head with the first of these, and with each next one when the gate of its number opens.
+    Words(&'static [&'static str]),
     /// Switches to another protocol.
     Switching,
     /// The scripted server, and gRPC at `/call`, over HTTP/2.
     Http2,
+    /// The same, but on its first connections it answers a request with these frames.
+    Refusing { first: u32, frames: &'static [u8] },
 }
 
 /// What the instances saw, and the gates at which they wait.
@@ -118,6 +122,7 @@ pub(crate) struct Process {
     concurrency: u32,
     journal: Arc<Journal>,
     invocations: AtomicU32,
+    connections: AtomicU32,
     inside: AtomicU32,
     /// No new connections, and idle ones are closed.
     leaving: CancellationToken,
@@ -141,13 +146,14 @@ impl Process {
             address: Address {
                 socket: socket.local_addr().unwrap(),
                 protocol: match program {
-                    Program::Http2 => Protocol::H2c,
+                    Program::Http2 | Program::Refusing { .. } => Protocol::H2c,
                     _ => Protocol::Http1,
                 },
             },
             concurrency,
             journal,
             invocations: AtomicU32::new(0),
+            connections: AtomicU32::new(0),
             inside: AtomicU32::new(0),
             leaving: CancellationToken::new(),
             crashed: CancellationToken::new(),
@@ -200,12 +206,19 @@ impl Process {
         {
             stream.set_nodelay(true).unwrap();
             let process = self.clone();
+            let nth = self.connections.fetch_add(1, Ordering::SeqCst);
             match program {
                 Program::Raw { answer, closes } => self
                     .tasks
                     .spawn(process.converse_raw(stream, answer, closes)),
                 Program::Switching => self.tasks.spawn(process.switch(stream)),
-                Program::Http2 => self.tasks.spawn(process.converse_http2(stream)),
+                Program::Words(words) => self.tasks.spawn(process.speak(stream, words)),
+                Program::Refusing { first, frames } if nth < first => {
+                    self.tasks.spawn(process.refuse(stream, frames))
+                }
+                Program::Http2 | Program::Refusing { .. } => {
+                    self.tasks.spawn(process.converse_http2(stream))
+                }
                 _ => self.tasks.spawn(process.converse(stream)),
             };
         }

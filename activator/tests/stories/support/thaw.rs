@@ -215,16 +215,33 @@ impl Thaw {
             let target = self.entrypoints.get_or_add(&key);
             target.configure(manifest.settings());
             self.cluster.deploy(&key);
-            lead(path, *path_match, target, manifest)
+            lead((entrypoint, path, *path_match), target, manifest)
         };
         let paths = paths.iter().map(route).collect();
         self.lead(namespace, function, paths);
     }
 
+    /// Routes the entrypoints of a bundle of `shop` and makes its Deployment.
+    pub(crate) fn publish_bundle(
+        &self,
+        bundle: &str,
+        paths: &[(&str, &str, PathMatch)],
+        manifest: Manifest,
+    ) {
+        let key = key("shop", bundle);
+        let target = self.entrypoints.get_or_add(&key);
+        target.configure(manifest.settings());
+        self.cluster.deploy(&key);
+        let paths = paths
+            .iter()
+            .map(|path| lead(*path, target.clone(), manifest));
+        self.lead("prod", "shop", paths.collect());
+    }
+
     /// A revision of `web` takes the traffic, and the one before retires.
     pub(crate) fn move_traffic(&self, to: &Arc<Entrypoint>, manifest: Manifest) {
         to.configure(manifest.settings());
-        let route = lead("/", PathMatch::Prefix, to.clone(), manifest);
+        let route = lead(("web", "/", PathMatch::Prefix), to.clone(), manifest);
         self.lead("prod", "shop", [route].into());
         self.web.retire();
     }
@@ -321,8 +338,19 @@ impl Thaw {
 
     /// How many requests Thaw answered with this code, without an entrypoint.
     pub(crate) fn rejected(&self, code: &str) -> u64 {
+        let nowhere = r#"namespace="",function="",entrypoint="""#;
+        self.rejected_at(nowhere, code)
+    }
+
+    /// How many it answered with this code on behalf of an entrypoint or bundle of `shop`.
+    pub(crate) fn rejected_by(&self, entrypoint: &str, code: &str) -> u64 {
+        let of_shop = r#"namespace="prod",function="shop""#;
+        self.rejected_at(&format!("{of_shop},entrypoint={entrypoint:?}"), code)
+    }
+
+    fn rejected_at(&self, place: &str, code: &str) -> u64 {
         let text = self.metrics.text(self.entrypoints.all().iter());
-        let labels = format!(r#"{{namespace="",function="",entrypoint="",code="{code}"}}"#);
+        let labels = format!("{{{place},code={code:?}}}");
         let line = text.lines().find_map(|line| {
             line.strip_prefix("thaw_rejected_total")?
                 .strip_prefix(&labels)
@@ -344,15 +372,14 @@ impl Thaw {
 }
 
 fn lead(
-    path: &str,
-    path_match: PathMatch,
+    (entrypoint, path, path_match): (&str, &str, PathMatch),
     target: Arc<Entrypoint>,
     manifest: Manifest,
 ) -> (String, Arc<Route>) {
     let route = Route {
         path: path.to_owned(),
         path_match,
-        entrypoint: target.key.entrypoint.clone(),
+        entrypoint: entrypoint.to_owned(),
         target: Ok(target),
         limits: manifest.limits(),
         timeouts: manifest.timeouts(),

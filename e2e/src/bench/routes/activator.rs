@@ -132,7 +132,7 @@ fn route(entrypoints: &Entrypoints, number: usize) -> Result<Arc<Route>> {
         &manifest.timeouts,
     ));
     Ok(Arc::new(Route {
-        path: manifest.path,
+        path: manifest.routes[0].path.clone(),
         path_match: PathMatch::Prefix,
         entrypoint: manifest.name,
         target: Ok(target),

@@ -1,3 +1,5 @@
+mod standards;
+
 use crds::entrypoint::resolve;
 
 use super::*;

@@ -42,12 +42,19 @@ fn function(web: Value) -> DeserializeGuard<Function> {
     if let (Some(entry), Some(web)) = (entry.as_object_mut(), web.as_object()) {
         entry.extend(web.clone());
     }
+    shop(
+        json!({"image": "a", "entrypoints": [{"name": "web", "path": "/", "verify": {"path": "/healthz"}}]}),
+        json!([entry]),
+    )
+}
+
+fn shop(spec: Value, entrypoints: Value) -> DeserializeGuard<Function> {
     serde_json::from_value(json!({
         "apiVersion": "thaw.dev/v1alpha1",
         "kind": "Function",
         "metadata": {"name": "shop", "namespace": "prod", "uid": "u"},
-        "spec": {"image": "a", "entrypoints": [{"name": "web", "path": "/", "verify": {"path": "/healthz"}}]},
-        "status": {"entrypoints": [entry]},
+        "spec": spec,
+        "status": {"entrypoints": entrypoints},
     }))
     .unwrap()
 }
@@ -108,4 +115,87 @@ async fn a_revision_that_is_asked_about_no_longer_is_abandoned() {
     gone.sort_by(|a, b| a.revision.cmp(&b.revision));
     assert_eq!(gone, [key("newer"), key("old")]);
     assert_eq!(functions.verifications.keys(), []);
+}
+
+/// What answers each of these paths.
+fn answering(functions: &Functions, paths: &[&str]) -> Vec<String> {
+    let routes = functions.proxy.routes.load();
+    let host = routes.host("shop--prod.test").unwrap();
+    let name = |path: &&str| match &host.paths[*path].target {
+        Ok(target) => format!("{}@{}", target.key.entrypoint, target.key.revision),
+        Err(_) => "nothing".to_owned(),
+    };
+    paths.iter().map(name).collect()
+}
+
+fn bundle() -> Value {
+    json!({
+        "image": "a",
+        "bundles": [{"name": "web", "scale": {"max": 7}, "entrypoints": ["home", "about"]}],
+        "entrypoints": [{"name": "home", "path": "/"}, {"name": "about", "path": "/about"}],
+    })
+}
+
+#[tokio::test]
+async fn the_paths_of_a_bundle_lead_to_one_revision_of_it() {
+    let (mut functions, entrypoints, _ordered) = functions();
+    let url = |name: &str, path: &str| json!({"name": name, "url": format!("http://x{path}")});
+    let members = json!([url("home", "/"), url("about", "/about")]);
+    functions.seen(shop(
+        bundle(),
+        json!([{"name": "web", "entrypoints": members, "readyRevision": "w1"}]),
+    ));
+    assert_eq!(answering(&functions, &["/", "/about"]), ["web@w1"; 2]);
+    assert_eq!(entrypoints.all().len(), 1);
+    let routes = functions.proxy.routes.load();
+    let host = routes.host("shop--prod.test").unwrap();
+    assert_eq!(host.paths["/about"].entrypoint, "about");
+}
+
+#[tokio::test]
+async fn a_path_that_a_bundle_takes_over_is_answered_by_what_had_it_until_the_status_says_otherwise()
+ {
+    let (mut functions, ..) = functions();
+    let paths = ["/", "/about"];
+    let alone = json!({
+        "image": "a",
+        "entrypoints": [{"name": "home", "path": "/"}, {"name": "about", "path": "/about"}],
+    });
+    let before = json!([
+        {"name": "home", "url": "http://x/", "readyRevision": "h1"},
+        {"name": "about", "url": "http://x/about", "readyRevision": "a1"},
+    ]);
+    functions.seen(shop(alone, before.clone()));
+    assert_eq!(answering(&functions, &paths), ["home@h1", "about@a1"]);
+
+    // The manifest has changed and the operator has not said anything yet.
+    let gone = functions.seen(shop(bundle(), before));
+    assert_eq!(
+        (gone.len(), answering(&functions, &paths)),
+        (0, vec!["home@h1".to_owned(), "about@a1".to_owned()])
+    );
+
+    let url = |name: &str, path: &str| json!({"name": name, "url": format!("http://x{path}")});
+    let members = json!([url("home", "/"), url("about", "/about")]);
+    let predecessor = |path: &str, name: &str, revision: &str| json!({"path": path, "entrypoint": name, "revision": revision});
+    let predecessors = [
+        predecessor("/", "home", "h1"),
+        predecessor("/about", "about", "a1"),
+    ];
+    let gone = functions.seen(shop(
+        bundle(),
+        json!([{"name": "web", "entrypoints": members, "verifying": "w1", "predecessors": predecessors}]),
+    ));
+    assert!(gone.is_empty());
+    assert_eq!(answering(&functions, &paths), ["home@h1", "about@a1"]);
+    assert_eq!(functions.verifications.keys().len(), 1);
+
+    let mut gone = functions.seen(shop(
+        bundle(),
+        json!([{"name": "web", "entrypoints": members, "readyRevision": "w1"}]),
+    ));
+    gone.sort_by(|a, b| a.entrypoint.cmp(&b.entrypoint));
+    let gone: Vec<_> = gone.iter().map(|key| key.entrypoint.as_str()).collect();
+    assert_eq!(gone, ["about", "home"]);
+    assert_eq!(answering(&functions, &paths), ["web@w1"; 2]);
 }

@@ -2,7 +2,7 @@
 
 use crds::{
     Function,
-    function::{EntrypointFields, EntrypointSpec, FunctionSpec},
+    function::{BundleSpec, EntrypointFields, EntrypointSpec, FunctionSpec},
 };
 use kube::{CustomResourceExt, core::ObjectMeta};
 use serde::de::DeserializeOwned;
@@ -55,57 +55,110 @@ fn is_function(object: &Mapping) -> Result<(), String> {
     Ok(())
 }
 
-/// Reads an entrypoint's shared fields apart from its own: a flattened struct hides from serde which fields nobody reads.
+/// Reads the shared fields of bundles and entrypoints apart from their own: a flattened struct hides from serde which fields nobody reads.
 fn spec(value: Value, problems: &mut Vec<String>) -> Option<FunctionSpec> {
     let Value::Mapping(mut spec) = value else {
         problems.push("spec: write what the function is: entrypoints and more".to_owned());
         return None;
     };
     let listed = spec.insert("entrypoints".into(), Value::Sequence(vec![]));
+    let bundled = spec.remove("bundles");
     let spec: Option<FunctionSpec> = part(Value::Mapping(spec), "spec", problems);
-    let Some(Value::Sequence(listed)) = listed else {
-        problems.push("spec.entrypoints: write a list of entrypoints".to_owned());
-        return None;
-    };
-    let listed = listed.into_iter().enumerate();
-    let entrypoints: Vec<_> = listed
-        .map(|(at, value)| entrypoint(at, value, problems))
-        .collect();
+    let entrypoints = entrypoints(listed, problems);
+    let bundles = bundled.map_or(Some(vec![]), |bundled| bundles(bundled, problems));
     Some(FunctionSpec {
-        entrypoints: entrypoints.into_iter().collect::<Option<_>>()?,
+        bundles: bundles?,
+        entrypoints: entrypoints?,
         ..spec?
     })
 }
 
-fn entrypoint(at: usize, value: Value, problems: &mut Vec<String>) -> Option<EntrypointSpec> {
-    let path = format!("spec.entrypoints[{at}]");
+fn entrypoints(value: Option<Value>, problems: &mut Vec<String>) -> Option<Vec<EntrypointSpec>> {
+    let Some(Value::Sequence(listed)) = value else {
+        problems.push("spec.entrypoints: write a list of entrypoints".to_owned());
+        return None;
+    };
+    let own_fields = ["name", "path", "match", "image"];
+    let read = items("spec.entrypoints", listed, &own_fields, problems)?;
+    // All of its fields, or a new one would be unknown.
+    let whole = |(own, fields)| {
+        let EntrypointSpec {
+            name,
+            path,
+            path_match,
+            image,
+            fields: _,
+        } = own;
+        EntrypointSpec {
+            name,
+            path,
+            path_match,
+            image,
+            fields,
+        }
+    };
+    Some(read.into_iter().map(whole).collect())
+}
+
+fn bundles(value: Value, problems: &mut Vec<String>) -> Option<Vec<BundleSpec>> {
+    let Value::Sequence(listed) = value else {
+        problems.push("spec.bundles: write a list of bundles".to_owned());
+        return None;
+    };
+    let own_fields = ["name", "entrypoints", "image"];
+    let read = items("spec.bundles", listed, &own_fields, problems)?;
+    let whole = |(own, fields)| {
+        let BundleSpec {
+            name,
+            entrypoints,
+            image,
+            fields: _,
+        } = own;
+        BundleSpec {
+            name,
+            entrypoints,
+            image,
+            fields,
+        }
+    };
+    Some(read.into_iter().map(whole).collect())
+}
+
+/// Everything of a list, each with its own fields and with those that all share.
+fn items<T: DeserializeOwned>(
+    list: &str,
+    listed: Vec<Value>,
+    own_fields: &[&str],
+    problems: &mut Vec<String>,
+) -> Option<Vec<(T, EntrypointFields)>> {
+    let listed = listed.into_iter().enumerate();
+    let read: Vec<_> = listed
+        .map(|(at, value)| item(list, at, value, own_fields, problems))
+        .collect();
+    read.into_iter().collect()
+}
+
+fn item<T: DeserializeOwned>(
+    list: &str,
+    at: usize,
+    value: Value,
+    own_fields: &[&str],
+    problems: &mut Vec<String>,
+) -> Option<(T, EntrypointFields)> {
+    let path = format!("{list}[{at}]");
     let Value::Mapping(mut shared) = value else {
-        problems.push(format!("{path}: write a mapping: name, path and more"));
+        problems.push(format!("{path}: write a mapping: name and more"));
         return None;
     };
     let mut own = Mapping::new();
-    for field in ["name", "path", "match", "image"] {
-        own.extend(shared.remove_entry(field));
+    for field in own_fields {
+        own.extend(shared.remove_entry(*field));
     }
     let name = own.get("name").and_then(Value::as_str);
-    let path = name.map_or(path, |name| format!("spec.entrypoints[{name}]"));
-    let own: Option<EntrypointSpec> = part(Value::Mapping(own), &path, problems);
-    let fields: Option<EntrypointFields> = part(Value::Mapping(shared), &path, problems);
-    // Those above, or a new one would be unknown.
-    let EntrypointSpec {
-        name,
-        path,
-        path_match,
-        image,
-        fields: _,
-    } = own?;
-    Some(EntrypointSpec {
-        name,
-        path,
-        path_match,
-        image,
-        fields: fields?,
-    })
+    let path = name.map_or(path, |name| format!("{list}[{name}]"));
+    let own = part(Value::Mapping(own), &path, problems);
+    let fields = part(Value::Mapping(shared), &path, problems);
+    Some((own?, fields?))
 }
 
 /// Reads a part of the document.

@@ -28,6 +28,13 @@ fn entrypoint(fields: &str) -> Result<Manifests, Vec<String>> {
     ))
 }
 
+/// A Function with the bundle `web` that has these fields.
+fn bundle(fields: &str) -> Result<Manifests, Vec<String>> {
+    function(&format!(
+        "{{image: a, bundles: [{{name: web, entrypoints: [home], command: [x], {fields}}}], entrypoints: [{{name: home, path: /}}]}}"
+    ))
+}
+
 #[track_caller]
 fn one_problem(read: Result<Manifests, Vec<String>>, parts: &[&str]) {
     let problems = read.unwrap_err();
@@ -82,6 +89,8 @@ fn a_field_that_nobody_reads_is_named_by_its_path() {
             ),
             "spec.entrypoint:",
         ),
+        (bundle("entrypoint: [home]"), "spec.bundles[web].entrypoint"),
+        (bundle("limits: {que: 1}"), "spec.bundles[web].limits.que"),
     ] {
         one_problem(read, &["/src/f.yaml: ", path, "no such field"]);
     }
@@ -181,6 +190,20 @@ fn a_command_is_needed_and_the_rules_of_the_cluster_hold() {
 }
 
 #[test]
+fn a_bundle_runs_its_command_and_its_members_have_none() {
+    let read = bundle("port: 1").unwrap();
+    let entrypoints = &read.functions[0].entrypoints;
+    assert_eq!(entrypoints.len(), 1);
+    assert_eq!(entrypoints[0].0.field(), "bundles[web]");
+    let note = "spec.bundles[web].port: ";
+    assert!(read.notes.iter().any(|said| said.contains(note)));
+    one_problem(
+        function("{image: a, bundles: web, entrypoints: [{name: web, path: /, command: [x]}]}"),
+        &["spec.bundles: write a list"],
+    );
+}
+
+#[test]
 fn what_has_no_effect_is_said_field_by_field() {
     let read = entrypoint(
         "port: 1, resources: {limits: {memory: 1Mi}}, workingDir: /not/here, envFrom: [{configMapRef: {name: c}}],
@@ -205,4 +228,20 @@ fn what_has_no_effect_is_said_field_by_field() {
     ];
     assert_eq!(fields[0], "image");
     assert_eq!(fields[1..], expected.map(of_web));
+}
+
+#[test]
+fn the_samples_can_be_run() {
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/samples");
+    let dirs = std::fs::read_dir(samples)
+        .unwrap()
+        .map(|dir| dir.unwrap().path());
+    let files = dirs
+        .filter(|dir| dir.is_dir())
+        .flat_map(|dir| std::fs::read_dir(dir).unwrap());
+    let files = files.map(|file| file.unwrap().path());
+    let manifests = files.filter(|file| file.extension().is_some_and(|of| of == "yaml"));
+    let manifests: Vec<_> = manifests.collect();
+    assert!(manifests.len() >= 3, "{manifests:?}");
+    super::read(&manifests).unwrap();
 }

@@ -1,7 +1,7 @@
 //! What a manifest asks for that processes on one machine cannot have.
 
 use crds::{
-    function::{EntrypointFields, EntrypointSpec, FunctionSpec, Visibility},
+    function::{BundleSpec, EntrypointFields, EntrypointSpec, FunctionSpec, Visibility},
     pod::PodFields,
 };
 
@@ -15,6 +15,7 @@ pub(super) fn notes(spec: &FunctionSpec) -> Vec<String> {
         image: _,
         visibility,
         defaults,
+        bundles,
         entrypoints,
         revision_history_limit,
     } = spec;
@@ -29,6 +30,15 @@ pub(super) fn notes(spec: &FunctionSpec) -> Vec<String> {
         notes.push("spec.visibility: there is one address here, and every function answers".into());
     }
     fields("spec.defaults", defaults, &mut notes);
+    for bundle in bundles {
+        let BundleSpec {
+            name,
+            entrypoints: _,
+            image: _,
+            fields: own,
+        } = bundle;
+        fields(&format!("spec.bundles[{name}]"), own, &mut notes);
+    }
     for entrypoint in entrypoints {
         let EntrypointSpec {
             name,

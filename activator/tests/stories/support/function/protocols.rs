@@ -60,6 +60,58 @@ impl Process {
         stream.shutdown().await.ok();
     }
 
+    /// Says one thing after the other, whatever it is asked.
+    pub(super) async fn speak(self: Arc<Self>, mut stream: TcpStream, words: &[&str]) {
+        let mut read = Vec::new();
+        while let Ok(1..) = stream.read_buf(&mut read).await {
+            if !read.windows(4).any(|end| end == b"\r\n\r\n") {
+                continue;
+            }
+            read.clear();
+            for (number, word) in words.iter().enumerate() {
+                if number > 0 {
+                    self.journal.pass(&number.to_string()).await;
+                }
+                if stream.write_all(word.as_bytes()).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Takes a request of HTTP/2, or as much of it as there is room for, answers with these frames, and says nothing more.
+    pub(super) async fn refuse(self: Arc<Self>, mut stream: TcpStream, frames: &[u8]) {
+        const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+        const END_STREAM: u8 = 1;
+        const ROOM: usize = 65_535;
+        let mut preface = [0; 24];
+        if stream.write_all(&SETTINGS).await.is_err()
+            || stream.read_exact(&mut preface).await.is_err()
+        {
+            return;
+        }
+        let mut taken = 0;
+        loop {
+            let mut head = [0; 9];
+            if stream.read_exact(&mut head).await.is_err() {
+                return;
+            }
+            let [a, b, c, kind, flags, ..] = head;
+            let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+            if stream.read_exact(&mut payload).await.is_err() {
+                return;
+            }
+            taken += if kind == 0 { payload.len() } else { 0 };
+            if taken == ROOM || kind < 2 && flags & END_STREAM != 0 {
+                break;
+            }
+        }
+        stream.write_all(frames).await.ok();
+        stream.shutdown().await.ok();
+        // What still comes must not cost the other side what was said.
+        stream.read_to_end(&mut Vec::new()).await.ok();
+    }
+
     /// HTTP/2 from the first byte on.
     pub(super) async fn converse_http2(self: Arc<Self>, stream: TcpStream) {
         let process = self.clone();

@@ -1,0 +1,245 @@
+//! Only the activator reaches instances, what Thaw made stays as Thaw made it, and what others made stays theirs.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use crds::names;
+use e2e::{
+    Namespace, audit,
+    namespace::{SOON, condition},
+    platform, story, until,
+};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{apps::v1::Deployment, networking::v1::NetworkPolicy},
+};
+use kube::{
+    Resource, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+const FUNCTION: &str = "
+apiVersion: thaw.dev/v1alpha1
+kind: Function
+metadata: {name: f}
+spec:
+  image: dev.local/thaw-fixture:dev
+  defaults: {resources: {requests: {cpu: 5m, memory: 8Mi}}}
+  entrypoints:
+  - {name: one, path: /one}
+  - {name: two, path: /two, protocol: H2C}
+";
+
+/// Long beside the 2 s that it should take, so that a busy machine tells no lies.
+const PUT_BACK: Duration = Duration::from_secs(10);
+
+/// What an object says.
+async fn spec<K>(namespace: &Namespace, name: &str) -> Result<Value>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + Serialize
+        + std::fmt::Debug,
+{
+    let object = namespace.api::<K>().get(name).await?;
+    let mut object = serde_json::to_value(object)?;
+    let labels = object["metadata"]["labels"].take();
+    Ok(json!([object["spec"], labels]))
+}
+
+/// Changes an object, then deletes it, as somebody else would; both times it has to become what it was.
+async fn is_put_back<K>(namespace: &Namespace, name: &str, change: Value) -> Result<()>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + Serialize
+        + std::fmt::Debug,
+{
+    let kind = K::kind(&()).into_owned();
+    let api = namespace.api::<K>();
+    let wanted = spec::<K>(namespace, name).await?;
+    let put_back = async |what: &str| {
+        let begun = Instant::now();
+        let is_as_it_was = async || {
+            let found = spec::<K>(namespace, name).await?;
+            ensure!(found == wanted, "{found} instead of {wanted}");
+            Ok(())
+        };
+        until(
+            &format!("{kind}, {what}, is put back"),
+            PUT_BACK,
+            is_as_it_was,
+        )
+        .await?;
+        eprintln!("{kind} {what}: put back after {:.2?}", begun.elapsed());
+        anyhow::Ok(())
+    };
+    let changed = api
+        .patch(name, &PatchParams::default(), &Patch::Merge(change))
+        .await?;
+    let generation = changed.meta().generation;
+    ensure!(generation > Some(1), "{kind}: nothing changed");
+    put_back("changed").await?;
+    api.delete(name, &DeleteParams::default()).await?;
+    put_back("deleted").await
+}
+
+#[tokio::test]
+async fn what_somebody_changes_or_deletes_is_put_back_at_once() -> Result<()> {
+    story("drift", async |namespace| {
+        namespace.apply_ready("f", FUNCTION).await?;
+        let policy = names::network_policy("f");
+        let opened = json!({"spec": {"ingress": [{}], "policyTypes": ["Ingress"]}});
+        is_put_back::<NetworkPolicy>(namespace, &policy, opened).await?;
+        let unlabelled =
+            json!({"metadata": {"labels": {names::MANAGED_BY: null}}, "spec": {"egress": []}});
+        is_put_back::<NetworkPolicy>(namespace, &policy, unlabelled).await?;
+        let one = namespace.deployments("one").await?;
+        let one = one.first().context("it has a Deployment")?.name_any();
+        let changed =
+            json!({"spec": {"template": {"spec": {"automountServiceAccountToken": true}}}});
+        is_put_back::<Deployment>(namespace, &one, changed).await?;
+        namespace.ready("f").await?;
+        namespace.get("f", "/one").await?.ok()?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_object_of_somebody_else_is_refused_by_kind_and_name_and_left_alone() -> Result<()> {
+    story("foreign", async |namespace| {
+        namespace.apply_ready("f", FUNCTION).await?;
+        let one = namespace.deployments("one").await?;
+        let one = one.first().context("it has a Deployment")?.name_any();
+        remove(namespace).await?;
+        let policy = json!({"metadata": {"name": names::network_policy("f")}, "spec": {"podSelector": {}}});
+        is_refused::<NetworkPolicy>(namespace, policy).await?;
+        let labels = json!({"matchLabels": {"a": "b"}});
+        let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "a", "image": "a"}]}});
+        let deployment = json!({"metadata": {"name": one}, "spec": {"replicas": 0, "selector": labels, "template": template}});
+        is_refused::<Deployment>(namespace, deployment).await
+    })
+    .await
+}
+
+/// Applies the Function beside a foreign object that has the name of one of its children, which ends with the foreign object alone.
+async fn is_refused<K>(namespace: &Namespace, foreign: Value) -> Result<()>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + Serialize
+        + std::fmt::Debug,
+{
+    let api = namespace.api::<K>();
+    let foreign: K = serde_json::from_value(foreign)?;
+    let (kind, name) = (K::kind(&()), foreign.name_any());
+    api.create(&PostParams::default(), &foreign).await?;
+    namespace.apply(FUNCTION).await?;
+    until(&format!("the {kind} is in the way"), SOON, async || {
+        let function = namespace.functions().get("f").await?;
+        let (stalled, message) = condition(&function, "Stalled");
+        let object = format!("{kind} {name} exists");
+        let is_said = message.contains("NameConflict") && message.contains(&object);
+        ensure!(
+            stalled == "True" && is_said,
+            "Stalled is {stalled}: {message}"
+        );
+        Ok(())
+    })
+    .await?;
+    let uid = api.get(&name).await?.uid();
+    remove(namespace).await?;
+    let left = api.get(&name).await?;
+    ensure!(
+        left.uid() == uid && left.owner_references().is_empty(),
+        "{left:?}"
+    );
+    let managers = left.managed_fields().iter();
+    let managers: Vec<_> = managers.filter_map(|m| m.manager.as_deref()).collect();
+    ensure!(
+        !managers.contains(&names::OPERATOR),
+        "{managers:?} wrote it"
+    );
+
+    // Out of the way, it holds nothing up.
+    namespace.apply(FUNCTION).await?;
+    api.delete(&name, &DeleteParams::default()).await?;
+    namespace.ready("f").await?;
+    remove(namespace).await
+}
+
+/// Deletes the Function and waits until its children are gone.
+async fn remove(namespace: &Namespace) -> Result<()> {
+    let functions = namespace.functions();
+    functions.delete("f", &DeleteParams::default()).await?;
+    until("the Function and its children are gone", SOON, async || {
+        let children = ListParams::default().labels(names::CHILDREN);
+        let deployments = namespace.api::<Deployment>().list(&children).await?;
+        let policies = namespace.api::<NetworkPolicy>().list(&children).await?;
+        let function = functions.get_opt("f").await?;
+        let left = deployments.items.len() + policies.items.len();
+        ensure!(function.is_none() && left == 0, "{left} children are left");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_network_policy_stands_before_there_is_anything_to_protect() -> Result<()> {
+    story("policy-first", async |namespace| {
+        namespace.apply_ready("f", FUNCTION).await?;
+        let policy = namespace.api::<NetworkPolicy>();
+        let policy = policy.get(&names::network_policy("f")).await?;
+        let spec = serde_json::to_value(policy.spec)?;
+        let from = &spec["ingress"][0]["from"];
+        ensure!(
+            spec["ingress"]
+                .as_array()
+                .is_some_and(|rules| rules.len() == 1),
+            "{spec}"
+        );
+        ensure!(
+            from.as_array().is_some_and(|peers| peers.len() == 1),
+            "{spec}"
+        );
+        let labels = &from[0]["podSelector"]["matchLabels"];
+        let activators = platform::pods(&namespace.client, "activator").await?;
+        let activator = activators.first().context("there is no activator")?;
+        for (key, value) in labels.as_object().context("no labels")? {
+            ensure!(
+                activator.labels().get(key).map(String::as_str) == value.as_str(),
+                "{labels}"
+            );
+        }
+        if platform::is_external() {
+            eprintln!("NOT TOLD: in which order they were made, which only the audit log knows");
+            return Ok(());
+        }
+        let calls = audit::calls().await?;
+        let ours = |resource: &'static str, verb: &'static str| {
+            let ours = calls.iter().filter(move |call| {
+                call.component() == Some("operator") && call.is(&namespace.name, resource, verb)
+            });
+            ours.collect::<Vec<_>>()
+        };
+        let applied = ours("networkpolicies", "patch");
+        let applied = applied.first().context("the policy was not applied")?;
+        let created = ours("deployments", "create");
+        ensure!(created.len() == 2, "{created:?}");
+        for deployment in created {
+            ensure!(
+                applied.has_succeeded() && applied.answered() <= deployment.received(),
+                "{applied:?} does not come before {deployment:?}"
+            );
+        }
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,260 @@
+//! One object: created, put back, or removed, and never taken from somebody else.
+
+use std::fmt::Debug;
+
+use crds::{function::Function, names};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions},
+    core::Status,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::drift;
+use crate::{attachment::Attachment, desired::Child, observe::is_controlled_by};
+
+/// What became of one child.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Whether the object exists and is this Function's.
+    pub exists: bool,
+    /// Whether this pass created it.
+    pub is_new: bool,
+    /// What stands in the way of the rest.
+    pub problem: Option<Problem>,
+}
+
+/// Why a child is not what it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// The API server refused it with this message; somebody has to change something.
+    Refused(String),
+    /// An object of its name belongs to somebody else.
+    Foreign,
+    /// Another try may succeed.
+    Transient,
+}
+
+/// Something that another try may mend.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation} {kind} {name}")]
+pub struct Error {
+    operation: &'static str,
+    kind: &'static str,
+    name: String,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// Why one child was not applied.
+#[derive(Debug, thiserror::Error)]
+enum Obstacle {
+    #[error("an object of this name belongs to somebody else")]
+    Foreign,
+    #[error("the one of a deleted Function is still there")]
+    Leftover,
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+}
+
+/// An object as it should be.
+pub(super) trait Wanted: Sync {
+    /// The kind of object.
+    type Object: Resource + Clone + Debug + DeserializeOwned + Serialize + Send + Sync;
+
+    /// Name of the kind, for people.
+    fn kind(&self) -> &'static str;
+
+    /// As it is applied.
+    fn object(&self) -> &Self::Object;
+
+    /// As it is created.
+    ///
+    /// The creation's field manager is not the one of the later applies: an apply that no longer names a field that it named before would
+    /// give it back, that is, reset it. So what is named here alone stays as others write it, and what is named in both can be changed
+    /// but not be taken back.
+    fn created(&self) -> Self::Object;
+
+    /// Whether an object of this name is the one of `function`.
+    fn is_of(&self, found: &Self::Object, function: &Function) -> bool;
+
+    /// Whether an apply would change nothing about an object.
+    fn is_met(&self, found: &Self::Object) -> bool;
+}
+
+impl Wanted for Child {
+    type Object = Deployment;
+
+    fn kind(&self) -> &'static str {
+        "Deployment"
+    }
+
+    fn object(&self) -> &Deployment {
+        &self.deployment
+    }
+
+    fn created(&self) -> Deployment {
+        let mut deployment = self.deployment.clone();
+        if let Some(spec) = &mut deployment.spec {
+            spec.replicas = Some(0);
+        }
+        deployment
+    }
+
+    fn is_of(&self, found: &Deployment, function: &Function) -> bool {
+        is_controlled_by(found, function)
+    }
+
+    fn is_met(&self, found: &Deployment) -> bool {
+        drift::is_none(found, &self.deployment)
+    }
+}
+
+impl Wanted for Attachment {
+    type Object = DynamicObject;
+
+    fn kind(&self) -> &'static str {
+        self.kind.name
+    }
+
+    fn object(&self) -> &DynamicObject {
+        &self.object
+    }
+
+    fn created(&self) -> DynamicObject {
+        self.bare()
+    }
+
+    fn is_of(&self, found: &DynamicObject, function: &Function) -> bool {
+        self.kind.is_of(found, function)
+    }
+
+    fn is_met(&self, found: &DynamicObject) -> bool {
+        drift::is_none_from(found, self)
+    }
+}
+
+/// Makes one object as it should be.
+pub(super) async fn ensure<W: Wanted>(
+    api: &Api<W::Object>,
+    function: &Function,
+    wanted: &W,
+    found: Option<&W::Object>,
+) -> (Outcome, Option<Error>) {
+    let mut outcome = Outcome::default();
+    let found = match found {
+        Some(found) => Ok(found.clone()),
+        None => create(api, wanted, &mut outcome).await,
+    };
+    let end = match found {
+        Ok(found) => mend(api, function, wanted, &found, &mut outcome).await,
+        Err(error) => Err(error.into()),
+    };
+    let Err(obstacle) = end else {
+        return (outcome, None);
+    };
+    let (problem, error) = match obstacle {
+        Obstacle::Foreign => (Problem::Foreign, None),
+        Obstacle::Api(kube::Error::Api(status)) if is_refusal(&status) => {
+            (Problem::Refused(status.message.clone()), None)
+        }
+        other => {
+            let error = Error {
+                operation: if outcome.exists { "apply" } else { "create" },
+                kind: wanted.kind(),
+                name: wanted.object().name_any(),
+                source: other.into(),
+            };
+            (Problem::Transient, Some(error))
+        }
+    };
+    outcome.problem = Some(problem);
+    (outcome, error)
+}
+
+/// The object that is there now: a new one, or the one that the cache had not seen.
+async fn create<W: Wanted>(
+    api: &Api<W::Object>,
+    wanted: &W,
+    outcome: &mut Outcome,
+) -> kube::Result<W::Object> {
+    let post = PostParams {
+        field_manager: Some(names::CREATOR.to_owned()),
+        ..PostParams::default()
+    };
+    match api.create(&post, &wanted.created()).await {
+        Err(kube::Error::Api(status)) if status.is_already_exists() => {
+            api.get(&wanted.object().name_any()).await
+        }
+        created => {
+            outcome.is_new = created.is_ok();
+            created
+        }
+    }
+}
+
+/// Puts back what somebody changed, if anything.
+async fn mend<W: Wanted>(
+    api: &Api<W::Object>,
+    function: &Function,
+    wanted: &W,
+    found: &W::Object,
+    outcome: &mut Outcome,
+) -> Result<(), Obstacle> {
+    if !wanted.is_of(found, function) {
+        let is_of_namesake = found
+            .owner_references()
+            .iter()
+            .any(|owner| owner.kind == Function::kind(&()) && owner.name == function.name_any());
+        return Err(if is_of_namesake {
+            Obstacle::Leftover
+        } else {
+            Obstacle::Foreign
+        });
+    }
+    if found.meta().deletion_timestamp.is_some() {
+        return Err(Obstacle::Leftover);
+    }
+    outcome.exists = true;
+    if wanted.is_met(found) {
+        return Ok(());
+    }
+    let mut object = wanted.object().clone();
+    // With the UID, an apply never creates (a Deployment with 1 replica!) what was deleted in the meantime.
+    object.meta_mut().uid = found.uid();
+    let params = PatchParams::apply(names::OPERATOR).force();
+    api.patch(&object.name_any(), &params, &Patch::Apply(&object))
+        .await?;
+    Ok(())
+}
+
+/// Removes an object unless it changed since it was observed, for instance because an instance was asked for. The change itself
+/// brings the next reconcile. Whether it is gone.
+pub(crate) async fn remove<K>(api: &Api<K>, kind: &'static str, object: &K) -> Result<bool, Error>
+where
+    K: Resource + Clone + Debug + DeserializeOwned,
+{
+    let name = object.name_any();
+    let params = DeleteParams::background().preconditions(Preconditions {
+        uid: object.uid(),
+        resource_version: object.resource_version(),
+    });
+    match api.delete(&name, &params).await {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(false),
+        Err(error) => Err(Error {
+            operation: "delete",
+            kind,
+            name,
+            source: error.into(),
+        }),
+    }
+}
+
+/// Answers that stay the same until somebody changes something: a bad value (400, 422), a quota, a policy or a webhook (403). A
+/// namespace that is being deleted takes the Function with it, which is nothing to tell.
+fn is_refusal(status: &Status) -> bool {
+    let mut causes = status.details.iter().flat_map(|details| &details.causes);
+    let is_ending = causes.any(|cause| cause.reason == "NamespaceTerminating");
+    !is_ending && matches!(status.code, 400 | 403 | 405 | 413 | 415 | 422)
+}

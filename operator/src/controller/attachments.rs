@@ -1,0 +1,107 @@
+//! The watch of one kind of attachment.
+
+use std::{mem, slice, sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream, stream::BoxStream};
+use kube::{
+    Api,
+    api::DynamicObject,
+    runtime::{
+        WatchStreamExt,
+        reflector::{ObjectRef, store::Writer},
+        watcher::{self, Event},
+    },
+};
+use tokio::time::sleep;
+use tracing::info;
+
+use super::{
+    Request, children, concerned,
+    merged::{Seen, watched},
+    owners, trim,
+};
+use crate::{
+    attachment::{Home, Kind},
+    observe::Guarded,
+    reconcile::Context,
+};
+
+/// How often it is asked whether an API that was not there has come. The client itself would ask every second.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
+
+/// What concerns Functions among the events of one kind. They fill the cache behind `writer`.
+pub(super) fn requests(
+    context: &Arc<Context>,
+    kind: Kind,
+    writer: Writer<DynamicObject>,
+) -> BoxStream<'static, Request> {
+    let namespaces: &[String] = match kind.home {
+        Home::Function => &context.platform.namespaces,
+        Home::Activator => slice::from_ref(&context.platform.namespace),
+    };
+    let events = watched(
+        namespaces,
+        &writer,
+        &children(),
+        |namespace| match namespace {
+            Some(namespace) => kind.api(&context.client, namespace),
+            None => Api::all_with(context.client.clone(), &kind.resource()),
+        },
+    );
+    let context = context.clone();
+    let mut is_absent = false;
+    events
+        .map(move |event| none_if_absent(kind, event, &mut is_absent))
+        .then(|events| async move {
+            if events.is_empty() {
+                sleep(ASK_AGAIN).await;
+            }
+            stream::iter(events)
+        })
+        .flatten()
+        .modify(|object| {
+            trim(object);
+            if let Some(data) = object.data.as_object_mut() {
+                data.retain(|field, _| field == "spec");
+            }
+        })
+        .reflect(writer)
+        .flat_map(move |event| match event {
+            Ok(event) => concerned(&event, |object| whose(kind, object), &context),
+            Err(error) => stream::iter(vec![Err(error)]),
+        })
+        .boxed()
+}
+
+/// The Functions that an object names, by owner reference and by label: when somebody changes one of the two, the other still tells.
+fn whose(kind: Kind, object: &DynamicObject) -> Vec<ObjectRef<Guarded>> {
+    let mut functions = owners(object);
+    functions.extend(kind.function(object));
+    functions
+}
+
+/// A kind whose API is not there has no objects; that is said once. The watch goes on asking, so that the API may come later.
+fn none_if_absent(
+    kind: Kind,
+    event: Seen<DynamicObject>,
+    is_absent: &mut bool,
+) -> Vec<Seen<DynamicObject>> {
+    let is_not_found = matches!(
+        &event,
+        Err(watcher::Error::InitialListFailed(kube::Error::Api(status))) if status.is_not_found()
+    );
+    if !(kind.is_optional && is_not_found) {
+        // Each list begins with this one, before it is known how it ends.
+        *is_absent &= matches!(event, Ok(Event::Init));
+        return vec![event];
+    }
+    if mem::replace(is_absent, true) {
+        return Vec::new();
+    }
+    let (group, version) = (kind.group, kind.version);
+    info!(
+        kind = kind.name,
+        group, version, "the API server does not have this API"
+    );
+    vec![Ok(Event::Init), Ok(Event::InitDone)]
+}

@@ -1,0 +1,127 @@
+use http::Method;
+use kube::runtime::events::Recorder;
+use prometheus_client::registry::Registry;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::{
+    attachment::{self, Kind},
+    double::{Double, fixtures},
+    memory::Memory,
+    platform::Platform,
+};
+
+const FUNCTIONS: &str = "/apis/thaw.dev/v1alpha1/namespaces/prod/functions/";
+const WIDGETS: &str = "/apis/example.com/v1/namespaces/thaw-system/widgets/";
+const WAIT: Duration = Duration::from_secs(5);
+
+/// What runs until it is told to stop.
+fn start(double: &Double, kinds: &[Kind]) -> (JoinHandle<()>, CancellationToken) {
+    start_in(double, kinds, &[])
+}
+
+fn start_in(
+    double: &Double,
+    kinds: &[Kind],
+    namespaces: &[&str],
+) -> (JoinHandle<()>, CancellationToken) {
+    let (caches, writers) = Caches::of(kinds);
+    let metrics = Metrics::new(&mut Registry::default(), caches.clone());
+    let client = double.client();
+    let context = Context {
+        recorder: Recorder::new(client.clone(), "thaw-operator".into()),
+        client,
+        caches,
+        memory: Memory::default(),
+        platform: Platform {
+            namespaces: namespaces.iter().map(|name| (*name).to_owned()).collect(),
+            ..fixtures::platform()
+        },
+    };
+    let health = Health::new(tokio::sync::watch::Sender::new(None).subscribe(), WAIT);
+    let stop = CancellationToken::new();
+    let run = run(Arc::new(context), writers, metrics, health, stop.clone());
+    (tokio::spawn(run), stop)
+}
+
+const GOOD: &str = "{image: a, entrypoints: [{name: web, path: /}]}";
+/// It changes nothing.
+const BAD: &str = "{entrypoints: [{name: web, path: /}]}";
+
+fn put_function(double: &Double, name: &str, spec: &str) {
+    let function = fixtures::function(name, spec);
+    double.put(&format!("{FUNCTIONS}{name}"), fixtures::stored(&function));
+}
+
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let poll = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(WAIT, poll).await.expect(what);
+}
+
+fn are_ready(double: &Double) -> bool {
+    let is_ready = |f: &serde_json::Value| f["status"]["conditions"][0]["status"] == "True";
+    double.list(FUNCTIONS).iter().all(is_ready)
+}
+
+/// More Functions than are reconciled at once, all there before the operator, and read before the Deployments are.
+#[tokio::test(start_paused = true)]
+async fn everything_that_stood_before_the_start_is_reconciled_and_a_stop_ends_it() {
+    let double = Double::default();
+    for number in 0..3 * CONCURRENCY {
+        put_function(&double, &format!("f{number}"), GOOD);
+    }
+    double.slow_down("/apps/v1/deployments");
+    let (running, stop) = start(&double, attachment::ALL);
+    until("all are ready", || are_ready(&double)).await;
+    stop.cancel();
+    let end = timeout(WAIT, running).await.expect("it ends");
+    end.expect("it did not panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_of_some_namespaces_asks_for_nothing_beyond_them() {
+    let double = Double::default();
+    put_function(&double, "shop", GOOD);
+    start_in(&double, attachment::ALL, &["other", "prod"]);
+    until("it is ready", || are_ready(&double)).await;
+    for call in double.take_requests() {
+        let is_inside = ["/namespaces/other/", "/namespaces/prod/"];
+        let is_inside = is_inside.iter().any(|part| call.path.contains(part));
+        assert!(is_inside, "{call:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_whose_api_is_not_there_holds_nothing_up() {
+    let double = Double::default();
+    put_function(&double, "shop", GOOD);
+    double.refuse(Method::GET, "/widgets", 404, "NotFound");
+    start(&double, &[fixtures::WIDGET]);
+    until("it is ready", || are_ready(&double)).await;
+    double.take_requests();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let asked = double.take_requests();
+    assert!(asked.len() <= 12, "asked {} times", asked.len());
+}
+
+/// The Functions are read last: until they are, none of them may be taken for one that is gone.
+#[tokio::test(start_paused = true)]
+async fn what_was_left_before_the_start_is_removed_and_what_is_in_use_is_not() {
+    let double = Double::default();
+    put_function(&double, "shop", BAD);
+    for name in ["shop", "gone"] {
+        let labels = serde_json::json!({"app.kubernetes.io/managed-by": "thaw", "thaw.dev/function": name, "thaw.dev/namespace": "prod"});
+        double.put(
+            &format!("{WIDGETS}{name}"),
+            serde_json::json!({"metadata": {"name": name, "namespace": "thaw-system", "uid": name, "labels": labels}}),
+        );
+    }
+    double.slow_down("/functions");
+    start(&double, &[fixtures::WIDGET]);
+    until("it is removed", || double.list(WIDGETS).len() == 1).await;
+    assert_eq!(double.list(WIDGETS)[0]["metadata"]["name"], "shop");
+}

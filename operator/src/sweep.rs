@@ -1,0 +1,57 @@
+//! Removes what Functions that are gone left in the activator's namespace, where no owner reference reaches them.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use kube::{ResourceExt, runtime::reflector::ObjectRef};
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use crate::{
+    apply::{Error, remove},
+    attachment::Home,
+    observe::Guarded,
+    reconcile::Context,
+};
+
+/// Shortest wait before a removal that failed is tried again.
+const SHORTEST_RETRY: Duration = Duration::from_secs(1);
+/// Longest wait.
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
+
+/// Removes what the Function `gone` left, however often that takes, unless it came back. The caches have to be filled.
+pub async fn sweep(gone: &ObjectRef<Guarded>, context: &Context) {
+    let mut waits = ExponentialBuilder::new()
+        .with_min_delay(SHORTEST_RETRY)
+        .with_max_delay(LONGEST_RETRY)
+        .without_max_times()
+        .with_jitter()
+        .build();
+    while let Err(error) = remove_all(gone, context).await {
+        let wait = waits.next().unwrap_or(LONGEST_RETRY);
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        warn!(function = %gone, %error, cause, ?wait, "what a Function left is still there");
+        sleep(wait).await;
+    }
+}
+
+async fn remove_all(gone: &ObjectRef<Guarded>, context: &Context) -> Result<(), Error> {
+    if context.caches.functions.get(gone).is_some() {
+        return Ok(());
+    }
+    let left = context.caches.attachments(|kind, object| {
+        kind.home == Home::Activator && kind.function(object).as_ref() == Some(gone)
+    });
+    let mut end = Ok(());
+    for (kind, object) in left {
+        let api = kind.api(&context.client, &object.namespace().unwrap_or_default());
+        match remove(&api, kind.name, &*object).await {
+            Ok(true) => {
+                info!(function = %gone, kind = kind.name, name = object.name_any(), "removed")
+            }
+            Ok(false) => {}
+            Err(error) => end = Err(error),
+        }
+    }
+    end
+}
