@@ -44,7 +44,7 @@ preflight() {
   [ "$(id -u)" = 0 ] || is_external || die "must be root: it starts a Kubernetes node on this machine (or set KUBECONFIG and THAW_E2E_EXTERNAL=1)"
   mkdir -p "$CACHE"
   # ring, which does TLS, is partly in C.
-  packages gcc libc6-dev curl procps
+  packages ca-certificates gcc libc6-dev curl procps
   # The toolchain that rust-toolchain.toml names is fetched here and not in the middle of something.
   (cd "$ROOT" && cargo --version >/dev/null)
 }
@@ -96,6 +96,16 @@ cluster_up() {
 
 build_images() { "$ROOT/deploy/build-images" "$CACHE/images"; }
 
+# A registry for stories about images. Unpacked and not installed: its package would start one.
+registry_program() {
+  local to=$CACHE/docker-registry from
+  if is_external || [ -x "$to/usr/bin/docker-registry" ]; then return; fi
+  from=$(mktemp -d)
+  (cd "$from" && { apt-get download -qq docker-registry || { apt-get update -qq && apt-get download -qq docker-registry; }; }) 2>/dev/null
+  dpkg -x "$from"/docker-registry_*.deb "$to"
+  rm -r "$from"
+}
+
 # An archive that did not change since its last import is on the node.
 load_images() {
   if is_external; then
@@ -114,6 +124,7 @@ install_thaw() {
   local build
   build=$(cat "$CACHE"/images/thaw-{operator,activator}.tar.inputs | sha256sum | cut -c1-12)
   helm upgrade --install thaw "$ROOT/charts/thaw" -n thaw-system --create-namespace --wait \
-    --set "domain=$DOMAIN,image.registry=$REGISTRY,image.tag=dev" \
+    --set "domain=$DOMAIN,image.registry=$REGISTRY,image.tag=dev,configRolls=true" \
+    --set "imageSize.insecureRegistries={${NODE_IP:-10.200.0.1}:5000,${NODE_IP:-10.200.0.1}:5001}" \
     --set-string "operator.podAnnotations.build=$build,activator.podAnnotations.build=$build" "$@" >/dev/null
 }

@@ -157,9 +157,8 @@ impl Proxy {
         door: Door,
     ) -> Result<(Arc<Host>, Arc<Route>), Unrouted> {
         let routes = self.routes.load();
-        let host = routes.host(host).filter(|host| host.answers_at(door));
-        let host = host.ok_or(Unrouted::Nowhere)?;
-        Ok((host.clone(), host.route(path)?.clone()))
+        let (host, route) = routes.find(host, path, door)?;
+        Ok((host.clone(), route.clone()))
     }
 
     /// A request that is refused before its target is looked at.

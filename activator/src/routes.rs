@@ -17,9 +17,11 @@ use crate::{entrypoint::Entrypoint, proxy::head::path, server::Door};
 const PATH_BYTES: usize = 255;
 
 /// The snapshot.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Routes {
     hosts: HashTrieMapSync<String, Arc<Host>>,
+    /// Hosts that only callers inside the cluster have, such as `shop.prod.svc`.
+    inside: HashTrieMapSync<String, Arc<Host>>,
     /// The host that answers for every other one, if one does.
     fallback: Option<String>,
 }
@@ -65,41 +67,72 @@ pub struct Route {
 
 impl Routes {
     /// A copy with the paths of one host replaced; `None` removes them.
-    pub fn with(&self, host: &str, paths: Option<Host>) -> Self {
-        let hosts = match paths {
-            Some(paths) => self.hosts.insert(host.to_owned(), Arc::new(paths)),
-            None => self.hosts.remove(host),
-        };
-        let fallback = self.fallback.clone();
-        Self { hosts, fallback }
+    pub fn with(&self, host: &str, paths: Option<Arc<Host>>) -> Self {
+        Self {
+            hosts: replaced(&self.hosts, host, paths),
+            ..self.clone()
+        }
+    }
+
+    /// The same for a host that only callers inside the cluster have.
+    pub fn with_inside(&self, host: &str, paths: Option<Arc<Host>>) -> Self {
+        Self {
+            inside: replaced(&self.inside, host, paths),
+            ..self.clone()
+        }
     }
 
     /// A copy in which this host answers for every other one; with `None`, none does.
     pub fn with_fallback(&self, host: Option<&str>) -> Self {
-        let hosts = self.hosts.clone();
-        let fallback = host.map(str::to_owned);
-        Self { hosts, fallback }
+        Self {
+            fallback: host.map(str::to_owned),
+            ..self.clone()
+        }
     }
 
-    /// The function of a host, in lower case and without port.
-    pub fn host(&self, host: &str) -> Option<&Arc<Host>> {
+    /// The function that answers a host, in lower case and without port, at a door.
+    ///
+    /// Inside the cluster `shop.dev` is the Service `shop` of namespace `dev`, even if somebody has that name in public DNS: a caller who
+    /// means his neighbour does not reach a stranger.
+    pub fn host(&self, host: &str, door: Door) -> Option<&Arc<Host>> {
+        let inside = match door {
+            Door::Internal => self.inside.get(host),
+            Door::Public => None,
+        };
         let fallback = || self.hosts.get(self.fallback.as_deref()?);
-        self.hosts.get(host).or_else(fallback)
+        let found = inside.or_else(|| self.hosts.get(host)).or_else(fallback);
+        found.filter(|host| host.answers_at(door))
     }
 
-    /// What answers a path of a host.
+    /// What answers a path of a host at a door.
     ///
     /// # Errors
     /// Why nothing does.
-    pub fn find(&self, host: &str, path: &str) -> Result<(&Arc<Host>, &Arc<Route>), Unrouted> {
-        let host = self.host(host).ok_or(Unrouted::Nowhere)?;
+    pub fn find(
+        &self,
+        host: &str,
+        path: &str,
+        door: Door,
+    ) -> Result<(&Arc<Host>, &Arc<Route>), Unrouted> {
+        let host = self.host(host, door).ok_or(Unrouted::Nowhere)?;
         Ok((host, host.route(path)?))
+    }
+}
+
+fn replaced(
+    hosts: &HashTrieMapSync<String, Arc<Host>>,
+    host: &str,
+    paths: Option<Arc<Host>>,
+) -> HashTrieMapSync<String, Arc<Host>> {
+    match paths {
+        Some(paths) => hosts.insert(host.to_owned(), paths),
+        None => hosts.remove(host),
     }
 }
 
 impl Host {
     /// Whether requests that come in at this door are answered.
-    pub fn answers_at(&self, door: Door) -> bool {
+    fn answers_at(&self, door: Door) -> bool {
         match (self.visibility, door) {
             (Visibility::Public, _) | (Visibility::Cluster, Door::Internal) => true,
             (Visibility::Cluster, Door::Public) => false,
@@ -174,7 +207,7 @@ fn prefixes(path: &str) -> impl Iterator<Item = &str> {
 mod tests {
     use super::*;
 
-    fn host(paths: &[(&str, PathMatch)]) -> Host {
+    fn host(paths: &[(&str, PathMatch)]) -> Arc<Host> {
         let route = |(path, path_match): &(&str, PathMatch)| Route {
             path: (*path).to_owned(),
             path_match: *path_match,
@@ -198,10 +231,10 @@ mod tests {
             .iter()
             .map(|entry| (entry.0.to_owned(), Arc::new(route(entry))))
             .collect();
-        Host {
+        Arc::new(Host {
             paths,
             ..Host::default()
-        }
+        })
     }
 
     #[test]
@@ -229,7 +262,10 @@ mod tests {
         let routes = Routes::default()
             .with("a.test", Some(host(&[("/", PathMatch::Prefix)])))
             .with("b.test", Some(host(&[])));
-        let paths = |routes: &Routes, name| routes.host(name).map(|host| host.paths.len());
+        let paths = |routes: &Routes, name| {
+            let host = routes.host(name, Door::Public);
+            host.map(|host| host.paths.len())
+        };
         assert_eq!(paths(&routes, "c.test"), None);
         let routes = routes.with_fallback(Some("a.test"));
         assert_eq!(paths(&routes, "b.test"), Some(0));
@@ -238,12 +274,47 @@ mod tests {
     }
 
     #[test]
+    fn a_name_inside_the_cluster_answers_there_alone_and_before_a_host_of_that_name() {
+        let paths = |count| host(&[("/a", PathMatch::Exact), ("/b", PathMatch::Exact)][..count]);
+        let routes = Routes::default()
+            .with("shop.dev", Some(paths(1)))
+            .with_inside("shop.dev", Some(paths(2)))
+            .with_inside("shop.prod", Some(paths(2)));
+        let count = |host, door| routes.host(host, door).map(|host| host.paths.len());
+        assert_eq!(count("shop.dev", Door::Internal), Some(2));
+        assert_eq!(count("shop.dev", Door::Public), Some(1));
+        assert_eq!(count("shop.prod", Door::Internal), Some(2));
+        assert_eq!(count("shop.prod", Door::Public), None);
+        let routes = routes.with_inside("shop.dev", None);
+        let host = routes.host("shop.dev", Door::Internal).unwrap();
+        assert_eq!(host.paths.len(), 1);
+    }
+
+    #[test]
+    fn a_function_for_the_cluster_answers_at_no_public_host() {
+        let host = Arc::new(Host {
+            visibility: Visibility::Cluster,
+            ..Host::default()
+        });
+        let routes = Routes::default()
+            .with("shop.test", Some(host.clone()))
+            .with_inside("shop.prod", Some(host))
+            .with_fallback(Some("shop.test"));
+        for name in ["shop.test", "shop.prod", "other.test"] {
+            assert!(routes.host(name, Door::Public).is_none(), "{name}");
+            assert!(routes.host(name, Door::Internal).is_some(), "{name}");
+        }
+    }
+
+    #[test]
     fn who_reads_a_snapshot_sees_no_change_of_it() {
         let before = Routes::default().with("a.test", Some(host(&[("/", PathMatch::Prefix)])));
         let after = before
             .with("a.test", None)
             .with("b.test", Some(host(&[("/", PathMatch::Prefix)])));
-        let known = |routes: &Routes| ["a.test", "b.test"].map(|host| routes.host(host).is_some());
+        let known = |routes: &Routes| {
+            ["a.test", "b.test"].map(|host| routes.host(host, Door::Public).is_some())
+        };
         assert_eq!(known(&before), [true, false]);
         assert_eq!(known(&after), [false, true]);
     }

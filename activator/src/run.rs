@@ -19,6 +19,7 @@ use crate::{
     cluster::{
         carry_out,
         kubernetes::{
+            hosts::Hosts,
             orders::Writer,
             owner::{Held, Owner},
             pods::catch_up,
@@ -88,7 +89,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let (is_synced, synced) = watch::channel(false);
     let world = World::new(
         settings.identity.clone(),
-        settings.domain.clone(),
+        Hosts::new(settings.domain.clone(), settings.cluster_domain.clone()),
         proxy.clone(),
         entrypoints.clone(),
         reports,

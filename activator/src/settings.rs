@@ -72,6 +72,9 @@ pub struct Settings {
     /// Functions answer under {function}--{namespace}.{domain}.
     #[arg(long, env = "THAW_DOMAIN")]
     pub domain: String,
+    /// The cluster's own domain: callers inside also use {function}.{namespace}.svc and that.
+    #[arg(long, env = "THAW_CLUSTER_DOMAIN", default_value = "cluster.local")]
+    pub cluster_domain: String,
     /// Where requests come in: HTTP/1.1, and HTTP/2 without TLS.
     #[arg(long, env = "THAW_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,

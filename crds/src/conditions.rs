@@ -6,6 +6,8 @@ pub const READY: &str = "Ready";
 pub const RECONCILING: &str = "Reconciling";
 /// The manifest cannot become true until somebody changes something.
 pub const STALLED: &str = "Stalled";
+/// Every host of the function leads to it: those of the manifest, and the one inside the cluster.
+pub const ROUTES_READY: &str = "RoutesReady";
 
 /// Why a condition has its status. One list, so that documentation and alerts can rely on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,14 +20,28 @@ pub enum Reason {
     Verifying,
     /// A new revision did not answer; the older one keeps the traffic.
     RevisionFailed,
+    /// A new revision waits for the word of its image's registry, since there is a `maxSize`.
+    MeasuringImage,
+    /// A new revision's image is larger than `maxSize`.
+    ImageTooLarge,
+    /// Nobody says how large a new revision's image is.
+    ImageUnmeasured,
     /// The annotation for a rollback names no revision that is kept.
     InvalidRollback,
+    /// The annotation that rolls revisions when a Secret or ConfigMap changes is there, and the operator may not read them.
+    ConfigUnreadable,
     /// The manifest breaks a rule that the API server could not check.
     InvalidSpec,
     /// The API server refused a child.
     ChildRefused,
     /// An object of the child's name exists and belongs to somebody else.
     NameConflict,
+    /// Another Function has a host that the manifest asks for, or may come to have it.
+    HostConflict,
+    /// The chart's `hosts.allowed` does not give a host to the namespace.
+    HostNotAllowed,
+    /// The Gateway API, which the chart was told to use, is not there.
+    GatewayMissing,
 }
 
 impl Reason {
@@ -36,10 +52,17 @@ impl Reason {
             Self::Progressing => "Progressing",
             Self::Verifying => "Verifying",
             Self::RevisionFailed => "RevisionFailed",
+            Self::MeasuringImage => "MeasuringImage",
+            Self::ImageTooLarge => "ImageTooLarge",
+            Self::ImageUnmeasured => "ImageUnmeasured",
             Self::InvalidRollback => "InvalidRollback",
+            Self::ConfigUnreadable => "ConfigUnreadable",
             Self::InvalidSpec => "InvalidSpec",
             Self::ChildRefused => "ChildRefused",
             Self::NameConflict => "NameConflict",
+            Self::HostConflict => "HostConflict",
+            Self::HostNotAllowed => "HostNotAllowed",
+            Self::GatewayMissing => "GatewayMissing",
         }
     }
 }

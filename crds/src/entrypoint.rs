@@ -16,7 +16,7 @@ use crate::{
         LimitsSpec, OnDisconnect, PathMatch, Protocol, ScaleSpec, TimeoutsSpec, VerifySpec,
         VerifyWhen,
     },
-    names,
+    hosts, names,
     pod::PodFields,
     values,
 };
@@ -85,6 +85,10 @@ pub struct Template {
     pub resources: Option<ResourceRequirements>,
     /// Fields of the pod.
     pub pod: PodFields,
+    /// A hash of what the Secrets and ConfigMaps in use say, where the Function asks for new revisions when they change. It is not in the
+    /// manifest, so the operator fills it in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
 }
 
 /// How many instances there are.
@@ -152,6 +156,7 @@ pub struct InvalidSpec {
 /// # Errors
 /// The first rule that the manifest breaks.
 pub fn resolve(spec: &FunctionSpec) -> Result<Vec<Entrypoint>, InvalidSpec> {
+    hosts::check(spec)?;
     bundle::check(spec)?;
     let entrypoints = read(spec);
     entrypoints.iter().try_for_each(check)?;
@@ -237,6 +242,7 @@ fn read_one(spec: &FunctionSpec, image: Option<&String>, own: EntrypointFields) 
             protocol: protocol.or(base.protocol).unwrap_or_default(),
             resources: merged_resources(base.resources, resources),
             pod: pod.unwrap_or_default().over(base.pod.unwrap_or_default()),
+            config: None,
         },
         scale: resolve_scale(scale.unwrap_or_default(), base.scale.unwrap_or_default()),
         freeze_after: resolve_freeze(freeze.unwrap_or_default(), base.freeze.unwrap_or_default()),

@@ -69,9 +69,25 @@ pub struct FunctionSpec {
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
 
+    /// Hosts of the function besides its default one, at most 16. Of several Functions that want a host the oldest has it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        inner(length(min = 1, max = 254)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    #[x_kube(validation = Rule::new("self.all(h, h.matches('^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?[.])+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?[.]?$'))")
+        .message("hosts: write DNS names of two labels or more, such as shop.example.com, without scheme, wildcard, port and path"))]
+    pub hosts: Vec<String>,
+
     /// `Public` (the default), or `Cluster`: only callers inside the cluster get an answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visibility: Option<Visibility>,
+
+    /// Revisions with a larger image are refused before a pod of them starts: the sum of its compressed layers, as the registry has them. Of an
+    /// image for several platforms the largest counts that may boot. Default: what Thaw's chart says, which is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_size: Option<Bytes>,
 
     /// Values for every entrypoint and bundle. Their own value wins; maps, and `env` by name, are merged.
     #[serde(default, skip_serializing_if = "EntrypointFields::is_empty")]

@@ -6,12 +6,14 @@
 //! - [`status`]: what Thaw reports
 //! - [`conditions`]: condition types and reasons
 //! - [`entrypoint`]: an entrypoint with every default filled in, and its revision
+//! - [`hosts`]: how hosts are spelled, and who has one that several want
 //! - [`values`]: durations and sizes as Kubernetes writes them
 //! - [`names`]: names, labels and annotations of everything Thaw makes
 
 pub mod conditions;
 pub mod entrypoint;
 pub mod function;
+pub mod hosts;
 pub mod names;
 pub mod pod;
 pub mod status;

@@ -33,12 +33,23 @@ pub const CHILDREN: &str = "app.kubernetes.io/managed-by=thaw";
 /// put a field back at their next pass. And a rollback is not part of what the function is: the next manifest ends it, where a field
 /// would go on pinning the old revision unnoticed.
 pub const ROLLBACK: &str = "thaw.dev/rollback";
+/// Function annotation: with `true`, a change of what a Secret or ConfigMap says that an entrypoint uses makes a new revision of it.
+pub const ROLL_ON_CONFIG_CHANGE: &str = "thaw.dev/roll-on-config-change";
 /// Annotation of a child: hash of what was applied last, which tells that something is wanted no longer.
 pub const APPLIED: &str = "thaw.dev/applied";
 /// Pod annotation: the activator replica that is finishing invocations on this instance after it stopped being the owner.
 pub const HELD_BY: &str = "thaw.dev/held-by";
 /// Pod annotation, Kubernetes' own: the ReplicaSet deletes the lowest first.
 pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+
+/// Deployment of the activator. What the operator makes beside it is owned by it.
+pub const ACTIVATOR_DEPLOYMENT: &str = "thaw-activator";
+/// Service of the activator for what the ingress controller lets in.
+pub const PUBLIC_SERVICE: &str = "thaw-activator";
+/// Service of the activator for callers inside the cluster.
+pub const INTERNAL_SERVICE: &str = "thaw-activator-internal";
+/// Name of the port of both.
+pub const SERVICE_PORT: &str = "http";
 
 /// Name of the one container of an instance.
 pub const CONTAINER: &str = "function";
@@ -56,6 +67,8 @@ pub const RESERVED_ENV: [&str; 7] = [
 
 /// Longest DNS label (RFC 1035 §2.3.4) and label value of Kubernetes.
 const LABEL: usize = 63;
+/// Digits of the hash at the end of a name that was cut.
+const HASH: usize = 8;
 
 /// What an entrypoint calls itself towards its own code (`K_SERVICE`), whatever its revision.
 pub fn service(function: &str, entrypoint: &str) -> String {
@@ -90,6 +103,39 @@ pub fn default_host(function: &str, namespace: &str, domain: &str) -> String {
     format!("{label}.{domain}").to_ascii_lowercase()
 }
 
+/// Whether a host could be the default host of some Function: one label below `domain` that holds `--` or was cut.
+pub fn may_be_default_host(host: &str, domain: &str) -> bool {
+    let label = host
+        .strip_suffix(domain)
+        .and_then(|rest| rest.strip_suffix('.'));
+    label.is_some_and(|label| !label.contains('.') && (label.contains("--") || may_be_cut(label)))
+}
+
+/// Whether [`shorten`] may have made this label. Where it cuts, up to two dashes go.
+fn may_be_cut(label: &str) -> bool {
+    let is_hash = |end: &str| end.len() == HASH && end.bytes().all(|byte| byte.is_ascii_hexdigit());
+    label.len() >= LABEL - 2 && label.rsplit_once('-').is_some_and(|(_, end)| is_hash(end))
+}
+
+/// The hosts under which callers inside the cluster reach a function, as its Service has them: `{function}.{namespace}` and longer ones.
+pub fn inside_hosts(function: &str, namespace: &str, cluster_domain: &str) -> [String; 3] {
+    let short = format!("{function}.{namespace}");
+    let service = format!("{short}.svc");
+    let full = format!("{service}.{cluster_domain}");
+    [short, service, full]
+}
+
+/// Name of a Function's Ingress or HTTPRoute, which stands beside the activator. It is unambiguous for the reason that
+/// [`default_host`] is, and none of the chart's objects holds `--`.
+pub fn route(function: &str, namespace: &str) -> String {
+    format!("{function}--{namespace}")
+}
+
+/// Name of the Secret with the certificate of a Function's custom hosts.
+pub fn certificate(function: &str, namespace: &str) -> String {
+    format!("{}-tls", route(function, namespace))
+}
+
 /// Labels of every child of a Function, without those of an entrypoint.
 pub fn function_labels(function: &Function) -> [(&'static str, String); 4] {
     let name = function.metadata.name.clone().unwrap_or_default();
@@ -122,8 +168,8 @@ fn shorten(name: &str, longest: usize) -> String {
     if name.len() <= longest {
         return name.to_owned();
     }
-    let kept = name[..longest - 9].trim_end_matches('-');
-    format!("{kept}-{}", hash(name.as_bytes(), 8))
+    let kept = name[..longest - HASH - 1].trim_end_matches('-');
+    format!("{kept}-{}", hash(name.as_bytes(), HASH))
 }
 
 #[cfg(test)]
@@ -142,5 +188,32 @@ mod tests {
             default_host("shop", "prod", "example.com"),
             "shop--prod.example.com"
         );
+    }
+
+    #[test]
+    fn every_default_host_is_told_from_hosts_that_are_free() {
+        for function in 1..=63 {
+            for namespace in ["n".to_owned(), "a--b".repeat(3), "n".repeat(63)] {
+                let host = default_host(&"f".repeat(function), &namespace, "example.com");
+                assert!(may_be_default_host(&host, "example.com"), "{host}");
+            }
+        }
+        for free in [
+            "shop.example.com",
+            "example.com",
+            "a--b.shop.example.com",
+            "a--b.example.org",
+            "a--bexample.com",
+            "shop-12345678.example.com",
+            &format!("{}.example.com", "a".repeat(63)),
+        ] {
+            assert!(!may_be_default_host(free, "example.com"), "{free}");
+        }
+    }
+
+    #[test]
+    fn no_name_of_a_route_is_too_long_for_kubernetes() {
+        let longest = "n".repeat(63);
+        assert!(certificate(&longest, &longest).len() <= 253);
     }
 }

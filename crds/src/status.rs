@@ -17,7 +17,10 @@ pub struct FunctionStatus {
     /// Every address of the function, the default one first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
-    /// Ready, Reconciling, Stalled.
+    /// The hosts of the manifest that the function has. They lead to it, and no others besides the default one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// Ready, Reconciling, Stalled, RoutesReady.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -93,6 +96,9 @@ pub struct EntrypointStatus {
     /// What still answers paths that another entrypoint or bundle had before, until a revision here takes them over.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub predecessors: Vec<Predecessor>,
+    /// How large the image of the revision is. Absent where no `maxSize` asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<Measured>,
     /// Older revisions that took traffic and can be gone back to, the last one first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept_revisions: Vec<String>,
@@ -130,7 +136,8 @@ pub struct Predecessor {
     pub revision: String,
 }
 
-/// How a boot ended. Written only when outcome, reason or revision differ from what stands there, so that a busy function writes nothing.
+/// How a boot ended. Written only when outcome, reason, revision or image differ from what stands there, so that a busy function writes
+/// nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LastBoot {
@@ -149,6 +156,10 @@ pub struct LastBoot {
     pub message: String,
     /// From asking for the instance to its first accepted connection, or to the failure, in seconds.
     pub duration: f64,
+    /// The image that the container ran, by its digest: what a tag stood for. Absent as long as the node has not said it, which it does when
+    /// the container has started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
 }
 
 /// What became of a revision that is being verified. Written only when outcome, reason or revision change.
@@ -168,6 +179,34 @@ pub struct Verified {
     /// What a person should read.
     #[serde(default)]
     pub message: String,
+}
+
+/// The size of a revision's image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Measured {
+    /// The revision.
+    #[serde(default)]
+    pub revision: String,
+    /// Who says so.
+    pub by: Measurer,
+    /// How many bytes: the compressed layers if the registry says so, what it takes on a node if that says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<i64>,
+    /// Why nobody could say it before the revision booted.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+/// Who says how large an image is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Measurer {
+    /// Its registry.
+    Registry,
+    /// A node that has it.
+    Node,
+    /// Nobody yet: the registry does not say it, and no node has it. The revision may boot, and is refused afterwards if it is too large.
+    Nobody,
 }
 
 /// A rollback of an entrypoint.

@@ -1,6 +1,6 @@
 //! Durations and sizes as Kubernetes writes them.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -73,13 +73,20 @@ impl JsonSchema for Duration {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bytes(pub u64);
 
+impl FromStr for Bytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed: Result<bytesize::ByteSize, _> = text.parse();
+        let parsed = parsed.map_err(|error| format!("size {text:?}: {error}"))?;
+        Ok(Self(parsed.as_u64()))
+    }
+}
+
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let parsed: Result<bytesize::ByteSize, _> = text.parse();
-        let parsed = parsed.map_err(|error| format!("size {text:?}: {error}"));
-        let parsed = parsed.map_err(serde::de::Error::custom)?;
-        Ok(Self(parsed.as_u64()))
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -154,7 +154,9 @@ pub async fn calls() -> Result<Vec<Call>> {
         Ok(begun) => Some(begun.parse().context("THAW_E2E_BEGUN")?),
         Err(_) => None,
     };
-    let calls = text.lines().map(serde_json::from_str::<Call>);
+    // The last line may be in the middle of being written.
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    let calls = whole.lines().map(serde_json::from_str::<Call>);
     let calls: Vec<_> = calls.collect::<Result<_, _>>().context("the audit log")?;
     let is_of_this_run = |call: &Call| begun.is_none_or(|begun| call.received() >= begun);
     Ok(calls.into_iter().filter(is_of_this_run).collect())

@@ -9,6 +9,7 @@
 //! - [`chronicle`]: everything that pods of a namespace went through
 //! - [`platform`]: Thaw itself: its pods, metrics and Helm release
 //! - [`audit`]: what its components asked the API server for
+//! - [`registry`]: a registry on this machine, and images to push into it
 //! - [`program`]: running `kubectl`, `helm` and others
 //!
 //! and, without a cluster:
@@ -25,6 +26,7 @@ pub mod load;
 pub mod namespace;
 pub mod platform;
 pub mod program;
+pub mod registry;
 pub mod simulation;
 pub mod story;
 pub mod wait;

@@ -16,9 +16,9 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, Client, ResourceExt};
 
 use crate::{desired::Plan, observe::Observed};
-use object::ensure;
 pub(crate) use object::remove;
 pub use object::{Error, Outcome, Problem};
+use object::{ensure, owned};
 
 /// What became of a [`Plan`].
 #[derive(Debug, Default)]
@@ -45,6 +45,10 @@ pub async fn apply(
     let namespace = function.namespace().unwrap_or_default();
     let api: Api<Deployment> = Api::namespaced(client.clone(), &namespace);
     for child in plan.wanted.iter().flatten() {
+        if !child.verdict.admission.may_boot() {
+            applied.outcomes.push(Outcome::default());
+            continue;
+        }
         let found = observed.child(&child.deployment.name_any());
         if found.is_none() && !is_guarded {
             applied.outcomes.push(Outcome::default());
@@ -77,7 +81,10 @@ async fn attach(
         let namespace = attachment.object.namespace().unwrap_or_default();
         let api = attachment.kind.api(client, &namespace);
         let found = observed.attachment(attachment.kind, attachment.name());
-        let (outcome, error) = ensure(&api, function, attachment, found).await;
+        let (outcome, error) = match owned(client, attachment, found.is_some()).await {
+            Ok(attachment) => ensure(&api, function, &*attachment, found).await,
+            Err(error) => (Outcome::transient(), Some(error)),
+        };
         is_guarded &= outcome.problem.is_none() || !attachment.kind.is_guard;
         applied.attachments.push(outcome);
         applied.error = applied.error.take().or(error);

@@ -1,12 +1,13 @@
 //! What a Function has besides its Deployments: of which kinds, where each stands, and whose it is.
 //!
-//! A new kind is one constant, named in [`ALL`]; what is wanted of it is decided in [`crate::desired`], and the chart grants the rights.
+//! A new kind is one constant, named in [`ALL`] or in [`crate::platform::Platform::kinds`]; what is wanted of it is decided in [`crate::desired`], and the chart grants the rights.
 //! Its objects are untyped from here on, so that all kinds are watched, compared and written by the same code, and a kind whose API comes
 //! from another project needs no types of its own.
 
 use std::collections::BTreeMap;
 
 use crds::{function::Function, names};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::DynamicObject,
@@ -76,8 +77,47 @@ pub const NETWORK_POLICY: Kind = Kind {
     is_optional: false,
 };
 
-/// Every kind. One that is not wanted any more stays here, so that what there is of it is removed.
-pub const ALL: &[Kind] = &[NETWORK_POLICY];
+/// The name of a Function inside the cluster.
+pub const SERVICE: Kind = Kind {
+    group: "",
+    version: "v1",
+    name: "Service",
+    plural: "services",
+    home: Home::Function,
+    required: &["type", "externalName"],
+    extra: Extra::Fields,
+    is_guard: false,
+    is_optional: false,
+};
+
+/// Custom hosts at an ingress controller.
+pub const INGRESS: Kind = Kind {
+    group: "networking.k8s.io",
+    version: "v1",
+    name: "Ingress",
+    plural: "ingresses",
+    home: Home::Activator,
+    required: &["rules"],
+    extra: Extra::Fields,
+    is_guard: false,
+    is_optional: false,
+};
+
+/// Custom hosts at a Gateway.
+pub const HTTP_ROUTE: Kind = Kind {
+    group: "gateway.networking.k8s.io",
+    version: "v1",
+    name: "HTTPRoute",
+    plural: "httproutes",
+    home: Home::Activator,
+    required: &[],
+    extra: Extra::Fields,
+    is_guard: false,
+    is_optional: true,
+};
+
+/// The kinds that there are in every cluster. One that is not wanted any more stays here, so that what there is of it is removed.
+pub const ALL: &[Kind] = &[NETWORK_POLICY, SERVICE];
 
 impl Kind {
     /// How the client addresses the kind.
@@ -122,6 +162,8 @@ pub struct Attachment {
     pub kind: Kind,
     /// As it is applied.
     pub object: DynamicObject,
+    /// Who owns it besides, from its creation on.
+    pub owner: Option<OwnerReference>,
 }
 
 /// What an attachment says.
@@ -164,7 +206,11 @@ impl Attachment {
         let all = json!([object, annotations]).to_string();
         annotations.insert(names::APPLIED.to_owned(), names::hash(all.as_bytes(), 16));
         object.metadata.annotations = Some(annotations);
-        Self { kind, object }
+        Self {
+            kind,
+            object,
+            owner: None,
+        }
     }
 
     /// Name of the object.
@@ -176,6 +222,8 @@ impl Attachment {
     pub fn bare(&self) -> DynamicObject {
         let mut bare = self.object.clone();
         bare.metadata.annotations = None;
+        let owners = &mut bare.metadata.owner_references;
+        *owners = owners.take().or_else(|| Some(vec![self.owner.clone()?]));
         if let Some(spec) = bare.data["spec"].as_object_mut() {
             spec.retain(|field, _| self.kind.required.contains(&field.as_str()));
         }

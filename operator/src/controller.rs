@@ -4,6 +4,7 @@
 //! reconciles, so none runs before its cause is in the cache.
 
 mod attachments;
+mod inquiries;
 mod merged;
 
 use std::{sync::Arc, time::Duration};
@@ -25,7 +26,7 @@ use kube::{
     },
 };
 use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{Instrument, debug, warn};
 
 use merged::watched;
@@ -33,6 +34,7 @@ use merged::watched;
 use crate::{
     admin::Health,
     attachment::Home,
+    images::{self, Inquiries},
     metrics::{End, Metrics},
     observe::{Caches, Guarded, Writers},
     reconcile::{Context, Error, reconcile},
@@ -52,6 +54,7 @@ type Request = Result<ReconcileRequest<Guarded>, watcher::Error>;
 pub async fn run(
     context: Arc<Context>,
     writers: Writers,
+    inquiries: Inquiries,
     metrics: Metrics,
     health: Health,
     stop: CancellationToken,
@@ -64,7 +67,13 @@ pub async fn run(
     for (kind, writer) in writers.attachments {
         watches.push(attachments::requests(&context, kind, writer));
     }
+    watches.push(inquiries::woken(inquiries.woken));
+    watches.push(inquiries::changed(&context));
     let requests = stream::select_all(watches);
+    // A task of its own: registries are waited for even while every reconcile waits for the API server.
+    let asker = context.clone();
+    let asking = async move { images::ask(&asker.images, &asker.client, inquiries.asks).await };
+    let _asking = AbortOnDropHandle::new(tokio::spawn(asking));
     // The caches wake only the one task that asked last whether they are filled: this one asks, the reconciles ask the token.
     let filled = CancellationToken::new();
     let is_filled = filled.clone();
@@ -88,7 +97,7 @@ pub async fn run(
     // No limit: a sweep that waits for its next try must not hold up the ends of others.
     let reconciles = ends.for_each_concurrent(None, |end| {
         let gone = settle(end, &context);
-        clear(gone, context.clone(), filled.clone(), stop.clone())
+        clear(gone, context.clone(), stop.clone())
     });
     tokio::join!(reconciles, fill);
 }
@@ -128,11 +137,29 @@ fn function_requests(
         .reflect(writer)
         .flat_map(move |event| match event {
             Ok(event) => {
-                let changed = |f: &Guarded| vec![ObjectRef::from_obj(f)];
+                let others = claim(&event, &context);
+                let changed = |f: &Guarded| {
+                    let own = std::iter::once(ObjectRef::from_obj(f));
+                    own.chain(others.clone()).collect()
+                };
                 concerned(&event, changed, &context)
             }
             Err(error) => stream::iter(vec![Err(error)]),
         })
+}
+
+/// Takes note of who claims which host, before anything is done about it. Returns the other Functions that lost or got one.
+fn claim(event: &Event<Guarded>, context: &Context) -> Vec<ObjectRef<Guarded>> {
+    let (claims, platform) = (&context.claims, &context.platform);
+    match event {
+        Event::Apply(function) => claims.seen(function, platform),
+        Event::Delete(function) => claims.gone(function),
+        Event::Init | Event::InitApply(_) => vec![],
+        Event::InitDone => {
+            claims.listed(&context.caches.functions.state(), platform);
+            vec![]
+        }
+    }
 }
 
 fn deployment_requests(
@@ -273,6 +300,7 @@ fn settle(
             let mut function = ObjectRef::new(&gone.name);
             function.namespace = gone.namespace.clone();
             context.memory.forget(&function);
+            context.configs.forget(&function);
             return Some(function);
         }
         // `retry` has said it.
@@ -284,24 +312,15 @@ fn settle(
     None
 }
 
-/// Removes what a Function that is gone left behind, once it is certain that it is gone.
-async fn clear(
-    gone: Option<ObjectRef<Guarded>>,
-    context: Arc<Context>,
-    filled: CancellationToken,
-    stop: CancellationToken,
-) {
+/// Removes what a Function that is gone left behind, until told to stop.
+async fn clear(gone: Option<ObjectRef<Guarded>>, context: Arc<Context>, stop: CancellationToken) {
     if let Some(gone) = gone {
-        let swept = async {
-            filled.cancelled().await;
-            sweep(&gone, &context).await;
-        };
-        stop.run_until_cancelled(swept).await;
+        stop.run_until_cancelled(sweep(&gone, &context)).await;
     }
 }
 
 /// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }

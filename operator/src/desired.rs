@@ -1,13 +1,16 @@
 //! What there should be: a pure function of the manifest and of what there is.
 
 mod deployment;
+mod http_route;
+mod ingress;
 mod network_policy;
+mod service;
 
 use std::sync::Arc;
 
 use crds::{
     entrypoint::{InvalidSpec, Route, resolve, revision_history_limit},
-    function::{Function, VerifyWhen},
+    function::{Function, VerifyWhen, Visibility},
     names,
     status::Predecessor,
 };
@@ -16,8 +19,10 @@ use kube::{ResourceExt, api::DynamicObject};
 
 use crate::{
     attachment::{Attachment, Kind},
+    inquire::Findings,
     observe::{self, Observed},
     platform::Platform,
+    size::{Admission, Verdict},
 };
 use deployment::Identity;
 
@@ -26,7 +31,7 @@ use deployment::Identity;
 pub struct Plan {
     /// One child for each bundle and each entrypoint that is in none, in the order of the manifest; or why there is none.
     pub wanted: Result<Vec<Child>, InvalidSpec>,
-    /// Deployments that no entrypoint wants and that have no instance left.
+    /// Deployments that no entrypoint wants, or whose image is refused, and that have no instance left.
     pub orphans: Vec<Arc<Deployment>>,
     /// What the Function should have besides.
     pub attachments: Vec<Attachment>,
@@ -51,6 +56,8 @@ pub struct Child {
     pub verify: VerifyWhen,
     /// The image, for people.
     pub image: String,
+    /// Whether pods of it may be.
+    pub verdict: Verdict,
     /// The Deployment, without `replicas`.
     pub deployment: Deployment,
 }
@@ -62,9 +69,11 @@ pub fn decide(function: &Function, observed: &Observed, platform: &Platform) -> 
         Ok(wanted) => orphans(wanted, observed, revision_history_limit(&function.spec)),
         Err(_) => Vec::new(),
     };
-    let attachments: Vec<_> = network_policy::render(function, platform)
-        .into_iter()
-        .collect();
+    let mut attachments = Vec::from_iter(network_policy::render(function, platform));
+    if wanted.is_ok() {
+        attachments.push(service::render(function, platform));
+        attachments.extend(route(function, &observed.hosts.custom, platform));
+    }
     let surplus = match &wanted {
         Ok(_) => surplus(&attachments, observed),
         Err(_) => Vec::new(),
@@ -74,6 +83,19 @@ pub fn decide(function: &Function, observed: &Observed, platform: &Platform) -> 
         orphans,
         attachments,
         surplus,
+    }
+}
+
+/// What leads custom hosts to the activator. Nothing does if only callers inside the cluster may come.
+fn route(function: &Function, hosts: &[String], platform: &Platform) -> Option<Attachment> {
+    let visibility = function.spec.visibility.unwrap_or_default();
+    if hosts.is_empty() || visibility == Visibility::Cluster {
+        return None;
+    }
+    match (&platform.gateway, &platform.ingress) {
+        (Some(gateway), _) => Some(http_route::render(function, hosts, gateway, platform)),
+        (None, Some(ingress)) => Some(ingress::render(function, hosts, ingress, platform)),
+        (None, None) => None,
     }
 }
 
@@ -91,7 +113,11 @@ fn surplus(wanted: &[Attachment], observed: &Observed) -> Vec<(Kind, Arc<Dynamic
 
 fn children(function: &Function, observed: &Observed) -> Result<Vec<Child>, InvalidSpec> {
     let entrypoints = resolve(&function.spec)?;
-    let child = |entrypoint: crds::Entrypoint| {
+    let Findings {
+        configs, verdicts, ..
+    } = &observed.findings;
+    let child = |mut entrypoint: crds::Entrypoint| {
+        entrypoint.template.config = configs.get(&entrypoint.name).cloned();
         let template = &entrypoint.template;
         let revision = template.revision(&function.name_any(), &entrypoint.name);
         let identity = Identity {
@@ -101,6 +127,7 @@ fn children(function: &Function, observed: &Observed) -> Result<Vec<Child>, Inva
         };
         let deployment = deployment::render(identity, template);
         Child {
+            verdict: verdicts.get(&entrypoint.name).cloned().unwrap_or_default(),
             predecessors: predecessors(function, observed, &entrypoint),
             image: entrypoint.template.image,
             entrypoint: entrypoint.name,
@@ -143,6 +170,7 @@ fn orphans(wanted: &[Child], observed: &Observed, limit: usize) -> Vec<Arc<Deplo
     let is_wanted = |deployment: &Deployment| {
         wanted
             .iter()
+            .filter(|child| child.verdict.admission != Admission::Refused)
             .any(|child| child.deployment.name_any() == deployment.name_any())
     };
     let is_of_use = |deployment: &Deployment| {

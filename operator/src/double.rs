@@ -155,9 +155,10 @@ impl Double {
             Method::PATCH => state.patch(call),
             Method::DELETE => state.delete(&call),
             _ => match call.path.rsplit('/').next() {
-                Some(kind @ ("functions" | "deployments" | "networkpolicies" | "widgets")) => {
-                    state.list_all(kind)
-                }
+                Some(
+                    kind @ ("functions" | "deployments" | "networkpolicies" | "widgets"
+                    | "services" | "ingresses" | "httproutes"),
+                ) => state.list_all(kind),
                 _ => state.objects.get(&call.path).map_or_else(not_found, ok),
             },
         }
@@ -325,6 +326,10 @@ pub(crate) mod fixtures {
     pub(crate) fn platform() -> Platform {
         Platform {
             domain: "example.com".to_owned(),
+            cluster_domain: "cluster.local".to_owned(),
+            allowed_hosts: None,
+            ingress: None,
+            gateway: None,
             scheme: Scheme::Http,
             namespace: "thaw-system".to_owned(),
             namespaces: Vec::new(),

@@ -2,8 +2,8 @@
 
 use crds::{
     FunctionStatus,
-    conditions::{Reason, STALLED},
-    status::EntrypointStatus,
+    conditions::{ROUTES_READY, Reason, STALLED},
+    status::{EntrypointStatus, Measured, Measurer},
 };
 use k8s_openapi::{
     api::{apps::v1::Deployment, core::v1::ObjectReference},
@@ -36,10 +36,16 @@ pub fn events(
         .entrypoints
         .iter()
         .filter_map(|entrypoint| moved(previous, entrypoint));
+    let unmeasured = reported
+        .entrypoints
+        .iter()
+        .filter_map(|entrypoint| unmeasured(previous, entrypoint));
     created
+        .chain(unmeasured)
         .chain(moved)
         .chain(removed)
         .chain(stalled(previous, reported))
+        .chain(unrouted(previous, reported))
         .collect()
 }
 
@@ -92,19 +98,40 @@ fn moved(previous: &FunctionStatus, now: &EntrypointStatus) -> Option<Event> {
     ))
 }
 
+/// A revision may boot although nobody says how large its image is.
+fn unmeasured(previous: &FunctionStatus, now: &EntrypointStatus) -> Option<Event> {
+    let measured = now.measured.as_ref().filter(|m| m.by == Measurer::Nobody)?;
+    let mut before = previous.entrypoints.iter();
+    let before = before.find(|before| before.name == now.name);
+    let is_told = before.is_some_and(|before| before.measured.as_ref() == Some(measured));
+    let Measured {
+        revision, message, ..
+    } = measured;
+    let name = &now.name;
+    (!is_told).then(|| {
+        event(
+            EventType::Warning,
+            Reason::ImageUnmeasured.as_str(),
+            &format!("MeasureImage-{name}-{revision}"),
+            format!("revision {revision} of {name} boots although nobody says how large its image is: {message}; it is refused later if a node says that it is too large"),
+            None,
+        )
+    })
+}
+
 fn stalled(previous: &FunctionStatus, now: &FunctionStatus) -> Option<Event> {
-    fn find(status: &FunctionStatus) -> Option<&Condition> {
-        let mut conditions = status.conditions.iter();
-        conditions.find(|c| c.type_ == STALLED && c.status == "True")
-    }
-    let stalled = find(now)?;
-    // A revision that fails is booted again and again, and may fail in other words each time.
+    let stalled = condition(now, STALLED, "True")?;
+    // A revision that fails is booted again and again, and may fail in other words each time; an image that is too large is told in fewer
+    // words before its registry has been asked again.
     let is_same = |before: &Condition| {
-        let is_revision = stalled.reason == Reason::RevisionFailed.as_str();
+        let retried = [Reason::RevisionFailed, Reason::ImageTooLarge];
+        let is_revision = retried
+            .iter()
+            .any(|retried| stalled.reason == retried.as_str());
         let is_retry = is_revision && before.observed_generation == stalled.observed_generation;
         before.reason == stalled.reason && (is_retry || before.message == stalled.message)
     };
-    let is_told = find(previous).is_some_and(is_same);
+    let is_told = condition(previous, STALLED, "True").is_some_and(is_same);
     let generation = now.observed_generation.unwrap_or(0);
     (!is_told).then(|| {
         event(
@@ -115,6 +142,31 @@ fn stalled(previous: &FunctionStatus, now: &FunctionStatus) -> Option<Event> {
             None,
         )
     })
+}
+
+/// A host leads elsewhere, or nowhere, and not because of something that [`stalled`] tells.
+fn unrouted(previous: &FunctionStatus, now: &FunctionStatus) -> Option<Event> {
+    let unrouted = condition(now, ROUTES_READY, "False")?;
+    let is_same = |other: &Condition| {
+        (&other.reason, &other.message) == (&unrouted.reason, &unrouted.message)
+    };
+    let is_told = condition(previous, ROUTES_READY, "False").is_some_and(is_same)
+        || condition(now, STALLED, "True").is_some_and(is_same);
+    let is_passing = unrouted.reason == Reason::Progressing.as_str();
+    (!is_told && !is_passing).then(|| {
+        event(
+            EventType::Warning,
+            &unrouted.reason,
+            &format!("RouteHosts-{}", now.observed_generation.unwrap_or(0)),
+            unrouted.message.clone(),
+            None,
+        )
+    })
+}
+
+fn condition<'a>(status: &'a FunctionStatus, type_: &str, is: &str) -> Option<&'a Condition> {
+    let mut conditions = status.conditions.iter();
+    conditions.find(|condition| condition.type_ == type_ && condition.status == is)
 }
 
 fn event(

@@ -3,9 +3,12 @@
 //! In reading order:
 //! - [`reconcile`]: observe → decide → apply → report, for one Function
 //! - [`observe`]: what there is, from caches
+//! - [`inquire`]: what no watch brings: [`configs`] (what Secrets and ConfigMaps say) and [`images`] (how large images are)
+//! - [`size`]: whether an image is small enough (pure)
 //! - [`desired`]: what there should be (pure)
 //! - [`attachment`]: what a Function has besides its Deployments
 //! - [`platform`]: what holds for all Functions
+//! - [`hosts`]: who has which host (pure)
 //! - [`apply`]: makes the cluster so
 //! - [`report`]: gathers the facts, writes status and Events
 //! - [`rollout`]: which revision takes the traffic (pure)
@@ -21,9 +24,13 @@
 pub mod admin;
 pub mod apply;
 pub mod attachment;
+pub mod configs;
 pub mod controller;
 pub mod desired;
 pub mod events;
+pub mod hosts;
+pub mod images;
+pub mod inquire;
 pub mod leader;
 pub mod memory;
 pub mod metrics;
@@ -34,6 +41,7 @@ pub mod report;
 pub mod rollout;
 pub mod run;
 pub mod settings;
+pub mod size;
 pub mod status;
 pub mod sweep;
 

@@ -11,6 +11,8 @@ use kube::{
 use operator::{
     admin::{Admin, Health},
     controller,
+    hosts::Claims,
+    images::Images,
     leader::{self, Leader},
     memory::Memory,
     metrics::Metrics,
@@ -29,7 +31,8 @@ async fn main() -> anyhow::Result<ExitCode> {
     let name = crds::names::OPERATOR;
     let client = Client::try_default().await.context("find the API server")?;
 
-    let (caches, writers) = Caches::new();
+    let platform = settings.clone().platform();
+    let (caches, writers) = Caches::of(&platform.kinds());
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry, caches.clone());
     let leader = Leader::new(client.clone(), namespace, name, identity);
@@ -41,14 +44,18 @@ async fn main() -> anyhow::Result<ExitCode> {
         controller: name.to_owned(),
         instance: Some(identity.clone()),
     };
+    let (images, inquiries) = Images::new(settings.images());
     let context = Arc::new(Context {
+        configs: settings.configs(),
+        images,
         recorder: Recorder::new(client.clone(), reporter),
         client,
         caches,
         memory: Memory::default(),
-        platform: settings.platform(),
+        claims: Claims::default(),
+        platform,
     });
-    let work = |stop| controller::run(context, writers, metrics, health, stop);
+    let work = |stop| controller::run(context, writers, inquiries, metrics, health, stop);
     let end = run(leader, work).await.context("listen for signals")?;
     admin.abort();
     Ok(end)

@@ -18,6 +18,8 @@ use kube::{
 
 use crate::{
     attachment::{self, Kind},
+    hosts::Hosts,
+    inquire::Findings,
     memory::Memory,
 };
 
@@ -52,7 +54,7 @@ impl Caches {
     }
 
     /// Empty caches of these kinds of attachments.
-    pub(crate) fn of(kinds: &[Kind]) -> (Self, Writers) {
+    pub fn of(kinds: &[Kind]) -> (Self, Writers) {
         let writer = |kind: &Kind| (*kind, Writer::new(kind.resource()));
         let writers = Writers {
             functions: Writer::default(),
@@ -93,8 +95,12 @@ pub struct Observed {
     pub attachments: Vec<(Kind, Arc<DynamicObject>)>,
     /// What the operator reported last, whether or not the cache has seen it.
     pub previous: FunctionStatus,
+    /// The hosts that it has.
+    pub hosts: Hosts,
     /// What the activator says about revisions that it was asked to verify, by entrypoint.
     pub answers: HashMap<String, Verified>,
+    /// What was found out beside the caches.
+    pub findings: Findings,
 }
 
 impl Observed {
@@ -117,9 +123,10 @@ impl Observed {
     }
 }
 
-/// Everything that the decisions about `function` need.
+/// Everything that the decisions about `function` need, but for its hosts.
 pub fn observe(function: &Function, caches: &Caches, memory: &Memory) -> Observed {
     Observed {
+        hosts: Hosts::default(),
         children: children(function, caches),
         attachments: caches.attachments(|kind, object| kind.is_of(object, function)),
         previous: memory
@@ -127,6 +134,7 @@ pub fn observe(function: &Function, caches: &Caches, memory: &Memory) -> Observe
             .or_else(|| function.status.clone())
             .unwrap_or_default(),
         answers: answers(function),
+        findings: Findings::default(),
     }
 }
 

@@ -13,9 +13,13 @@ use kube::{
 
 use crate::{
     apply::{self, apply},
+    configs::{self, Configs},
     desired::decide,
+    hosts::Claims,
+    images::Images,
+    inquire::inquire,
     memory::Memory,
-    observe::{Caches, Guarded, observe},
+    observe::{Caches, Guarded, Observed, observe},
     platform::Platform,
     report::{report, report_unreadable},
 };
@@ -31,6 +35,12 @@ pub struct Context {
     pub caches: Caches,
     /// What the watches may not show yet.
     pub memory: Memory,
+    /// Who has which host.
+    pub claims: Claims,
+    /// What Secrets and ConfigMaps say.
+    pub configs: Configs,
+    /// How large images are.
+    pub images: Images,
     /// Where Events go.
     pub recorder: Recorder,
     /// What holds for all Functions.
@@ -43,6 +53,9 @@ pub enum Error {
     /// A child.
     #[error(transparent)]
     Apply(#[from] apply::Error),
+    /// A Secret or ConfigMap.
+    #[error(transparent)]
+    Configs(#[from] configs::Problem),
     /// The status.
     #[error("{operation} status of the Function")]
     Status {
@@ -71,7 +84,11 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
     if function.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    let observed = observe(function, &context.caches, &context.memory);
+    let mut observed = Observed {
+        hosts: context.claims.hosts(function, &context.platform),
+        ..observe(function, &context.caches, &context.memory)
+    };
+    observed.findings = inquire(function, &observed, &context).await?;
     let mut plan = decide(function, &observed, &context.platform);
     let linger = context
         .memory

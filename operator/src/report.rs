@@ -4,6 +4,7 @@
 //! The status is written only when it differs from what stands there, so a Function at rest costs no write.
 
 mod entrypoints;
+mod routes;
 
 use std::time::Duration;
 
@@ -22,12 +23,14 @@ use crate::{
     apply::{Applied, Problem},
     desired::Plan,
     events::events,
+    hosts::Hosts,
     observe::{self, Guarded, Observed},
     reconcile::{Context, Error},
     rollout::Rollbacks,
     status::{Difference, Facts, Trouble, difference, status},
 };
 use entrypoints::{reports, rollouts, unchanged};
+use routes::{is_route, refused, unrouted};
 
 /// How long a change of instance counts alone stays unreported, so that reporting takes no time from the boots it speaks of.
 const COUNTS_DELAY: Duration = Duration::from_secs(1);
@@ -43,9 +46,10 @@ pub async fn report(
     applied: Applied,
     context: &Context,
 ) -> Result<Action, Error> {
-    let url = context.platform.url(function);
+    let addresses = addresses(&observed.hosts, context);
     let mut troubles = troubles(plan, &applied);
-    let is_refused = !troubles.is_empty();
+    let mut unrouted = unrouted(function, plan, &applied);
+    let is_refused = !troubles.is_empty() || unrouted.iter().any(may_end_unseen);
     if let Err(invalid) = &plan.wanted {
         let invalid = Trouble::Stalled(Reason::InvalidSpec, invalid.to_string());
         troubles.insert(0, invalid);
@@ -53,16 +57,27 @@ pub async fn report(
     let entrypoints = match &plan.wanted {
         Ok(children) => {
             let rollbacks = Rollbacks::read(function);
-            let rollouts = rollouts(function, observed, children, &applied, &rollbacks);
+            let rollouts = rollouts(function, observed, children, &applied, &rollbacks, &now());
+            let verdicts = children.iter().map(|child| &child.verdict);
+            troubles.extend(verdicts.filter_map(|verdict| verdict.trouble.clone()));
+            troubles.extend(observed.findings.trouble.clone());
             troubles.extend(rollbacks.troubles);
             troubles.extend(rollouts.iter().flat_map(|rollout| rollout.troubles.clone()));
-            reports(observed, children, rollouts, &url)
+            let inside = inside(function);
+            let url = addresses.first().unwrap_or(&inside);
+            reports(observed, children, rollouts, url)
         }
         Err(_) => unchanged(&observed.previous, &observed.children),
     };
+    if let Some((reason, message)) = refused(&observed.hosts) {
+        troubles.push(Trouble::Stalled(reason, message.clone()));
+        unrouted.insert(0, (reason, message));
+    }
     let facts = Facts {
         generation: function.metadata.generation,
-        url: &url,
+        urls: addresses,
+        hosts: observed.hosts.custom.clone(),
+        unrouted,
         entrypoints,
         troubles,
         previous: &observed.previous,
@@ -85,6 +100,7 @@ pub async fn report(
         return Ok(Action::requeue(context.memory.next_retry(function)));
     }
     context.memory.succeeded(function);
+    let later = [later, observed.findings.again].into_iter().flatten().min();
     Ok(later.map_or_else(Action::await_change, Action::requeue))
 }
 
@@ -99,9 +115,12 @@ pub async fn report_unreadable(
 ) -> Result<Action, Error> {
     let standing = read_status(object, context).await?;
     let children = observe::children(object, &context.caches);
+    let hosts = context.claims.kept(object, &context.platform);
     let facts = Facts {
         generation: object.meta().generation,
-        url: &context.platform.url(object),
+        urls: addresses(&hosts, context),
+        unrouted: refused(&hosts).into_iter().collect(),
+        hosts: hosts.custom,
         entrypoints: unchanged(&standing, &children),
         troubles: vec![Trouble::Stalled(
             Reason::InvalidSpec,
@@ -116,10 +135,27 @@ pub async fn report_unreadable(
     Ok(later.map_or_else(Action::await_change, Action::requeue))
 }
 
+/// Where a Function is reached, without a path.
+fn addresses(hosts: &Hosts, context: &Context) -> Vec<String> {
+    hosts.all().map(|host| context.platform.url(host)).collect()
+}
+
+/// Where callers inside the cluster reach a Function.
+fn inside(function: &Function) -> String {
+    let namespace = function.namespace().unwrap_or_default();
+    format!("http://{}.{namespace}", function.name_any())
+}
+
+/// Whether nothing tells when this ends. A missing API is watched for, and what could not be written yet is an error.
+fn may_end_unseen((reason, _): &(Reason, String)) -> bool {
+    matches!(reason, Reason::NameConflict | Reason::ChildRefused)
+}
+
 /// What came in the way of the children. What waits for an attachment has no trouble of its own.
 fn troubles(plan: &Plan, applied: &Applied) -> Vec<Trouble> {
     let attachments = plan.attachments.iter().zip(&applied.attachments);
-    let attachments = attachments.filter_map(|(attachment, outcome)| {
+    let others = attachments.filter(|(attachment, _)| !is_route(attachment.kind));
+    let attachments = others.filter_map(|(attachment, outcome)| {
         let object = format!("{} {}", attachment.kind.name, attachment.name());
         Some(trouble(None, &object, outcome.problem.as_ref()?))
     });
@@ -149,7 +185,7 @@ fn trouble(entrypoint: Option<&str>, object: &str, problem: &Problem) -> Trouble
                 entrypoint.map_or("", |_| " or entrypoint")
             ),
         ),
-        Problem::Transient => Trouble::Retrying(
+        Problem::Absent | Problem::Transient => Trouble::Retrying(
             Reason::Progressing,
             format!("{of}{object} could not be written yet"),
         ),

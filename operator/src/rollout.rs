@@ -37,6 +37,8 @@ pub struct Situation<'a> {
     pub limit: usize,
     /// What answers some of its paths until a revision has taken them over.
     pub predecessors: &'a [Predecessor],
+    /// Whether the revision's image is too large.
+    pub is_refused: bool,
 }
 
 /// How an entrypoint goes on.
@@ -60,6 +62,10 @@ pub struct Rollout {
 pub fn rollout(situation: Situation<'_>, exists: impl Fn(&str) -> bool) -> Rollout {
     let Situation { wanted, before, .. } = situation;
     let previous = before.ready_revision.as_deref().filter(|r| exists(r));
+    // It may have the traffic already, if nobody could measure it before it booted.
+    let mut kept_ones = before.kept_revisions.iter().map(String::as_str);
+    let last = kept_ones.find(|kept| situation.is_refused && exists(kept));
+    let previous = previous.or(last);
     let back = rollback::decide(situation, &exists);
     let mut troubles = Vec::from_iter(back.trouble);
     let trusted = || exists(wanted) && is_trusted(situation, previous);
@@ -76,9 +82,10 @@ pub fn rollout(situation: Situation<'_>, exists: impl Fn(&str) -> bool) -> Rollo
         kept: kept(situation, ready.as_deref(), &exists),
         verifying: is_waiting.then(|| wanted.to_owned()),
         rollback: back.record,
-        predecessors: match ready {
-            Some(_) if !is_waiting => Vec::new(),
-            _ => situation.predecessors.to_vec(),
+        predecessors: if back.to.is_some() || ready.as_deref() == Some(wanted) {
+            Vec::new()
+        } else {
+            situation.predecessors.to_vec()
         },
         ready,
         troubles,

@@ -7,9 +7,16 @@ use std::{
 };
 
 use clap::{Parser, ValueEnum};
+use crds::values::Bytes;
+use serde::de::DeserializeOwned;
 use tracing_subscriber::EnvFilter;
 
-use crate::platform::{NetworkPolicySettings, Platform};
+use crate::{
+    configs::Configs,
+    hosts::Allowed,
+    images,
+    platform::{GatewaySettings, IngressSettings, NetworkPolicySettings, Platform},
+};
 
 /// What is logged unless RUST_LOG says otherwise. The client logs each refused connection as an error; whoever made the call says what
 /// it means.
@@ -35,13 +42,45 @@ pub struct Settings {
     #[arg(long, env = "THAW_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
 
+    /// The cluster's own domain: Functions are reached at {function}.{namespace}.svc and that
+    #[arg(long, env = "THAW_CLUSTER_DOMAIN", default_value = "cluster.local", value_parser = domain)]
+    pub cluster_domain: String,
+
+    /// The custom hosts that each namespace may have: JSON, {"prod": ["*.example.com", "shop.example.org"], "ops": ["*"]}. Not set: every one
+    #[arg(long, env = "THAW_ALLOWED_HOSTS", value_parser = Allowed::read)]
+    pub allowed_hosts: Option<Allowed>,
+
+    /// Writes an Ingress for the custom hosts of each Function: JSON, {"className": "nginx", "annotations": {}, "tls": {"secretName": ""}}
+    #[arg(long, env = "THAW_INGRESS", value_parser = json::<IngressSettings>)]
+    pub ingress: Option<IngressSettings>,
+
+    /// Writes an HTTPRoute in place of the Ingress: JSON, {"name": "public", "namespace": "infra", "sectionName": "web"}
+    #[arg(long, env = "THAW_GATEWAY", value_parser = json::<GatewaySettings>)]
+    pub gateway: Option<GatewaySettings>,
+
+    /// Revisions with a larger image are refused, where a Function's own maxSize says nothing: a size such as 500Mi
+    #[arg(long, env = "THAW_MAX_SIZE")]
+    pub max_size: Option<Bytes>,
+
+    /// To measure images, the Secrets of imagePullSecrets and what nodes report may be read
+    #[arg(long, env = "THAW_MEASURE_IMAGES")]
+    pub measure_images: bool,
+
+    /// Registries that are asked without TLS, as host:port, with commas between them
+    #[arg(long, env = "THAW_INSECURE_REGISTRIES", value_delimiter = ',')]
+    pub insecure_registries: Vec<String>,
+
+    /// Secrets and ConfigMaps may be read, so that a change of them makes new revisions of Functions that ask for it
+    #[arg(long, env = "THAW_CONFIG_ROLLS")]
+    pub config_rolls: bool,
+
     /// Namespaces whose Functions are served, with commas between them; not set: all
     #[arg(long, env = "THAW_WATCH_NAMESPACES", value_delimiter = ',')]
     pub watch_namespaces: Vec<String>,
 
     /// Writes a NetworkPolicy for each Function: JSON, {"egress": [...]} with rules of a NetworkPolicy. Not set: none, and those that were
     /// written are removed
-    #[arg(long, env = "THAW_NETWORK_POLICY", value_parser = network_policy)]
+    #[arg(long, env = "THAW_NETWORK_POLICY", value_parser = json::<NetworkPolicySettings>)]
     pub network_policy: Option<NetworkPolicySettings>,
 
     /// Labels of the activator's pods, which alone reach instances then, as key=value with commas between them
@@ -64,10 +103,34 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// What may be found out about images.
+    pub fn images(&self) -> images::Settings {
+        images::Settings {
+            max_size: self.max_size.map(|size| size.0),
+            insecure: self.insecure_registries.clone(),
+            may_read_secrets: self.measure_images,
+            // Nodes belong to the whole cluster.
+            may_read_nodes: self.measure_images && self.watch_namespaces.is_empty(),
+        }
+    }
+
+    /// What may be found out about configuration.
+    pub fn configs(&self) -> Configs {
+        if self.config_rolls {
+            Configs::readable()
+        } else {
+            Configs::default()
+        }
+    }
+
     /// What holds for all Functions.
     pub fn platform(self) -> Platform {
         Platform {
             domain: self.domain,
+            cluster_domain: self.cluster_domain,
+            allowed_hosts: self.allowed_hosts,
+            ingress: self.ingress,
+            gateway: self.gateway,
             scheme: self.url_scheme,
             namespace: self.namespace,
             namespaces: self
@@ -147,7 +210,7 @@ fn domain(text: &str) -> Result<String, String> {
     }
 }
 
-fn network_policy(text: &str) -> Result<NetworkPolicySettings, String> {
+fn json<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
@@ -195,6 +258,38 @@ mod tests {
                 told(&["--network-policy", wrong]).is_err(),
                 "{wrong} must be refused"
             );
+        }
+    }
+
+    #[test]
+    fn routes_are_told_as_the_chart_writes_them() {
+        let told = |words: &[&str]| {
+            let always = ["x", "--domain=a.b", "--namespace=n", "--identity=i"];
+            Settings::try_parse_from(always.iter().chain(words)).map(Settings::platform)
+        };
+        let platform = told(&[
+            r#"--ingress={"annotations":{"a":"b"},"className":"","tls":{"secretName":""}}"#,
+            r#"--gateway={"name":"public"}"#,
+            r#"--allowed-hosts={"prod":["*.example.com"]}"#,
+        ])
+        .unwrap();
+        assert_eq!(platform.cluster_domain, "cluster.local");
+        assert!(
+            platform
+                .ingress
+                .is_some_and(|ingress| ingress.tls.is_some())
+        );
+        assert_eq!(
+            platform.gateway.map(|gateway| gateway.name).as_deref(),
+            Some("public")
+        );
+        assert!(platform.allowed_hosts.is_some());
+        for wrong in [
+            r#"--ingress={"class":"a"}"#,
+            "--gateway={}",
+            "--allowed-hosts=a.b",
+        ] {
+            assert!(told(&[wrong]).is_err(), "{wrong} must be refused");
         }
     }
 

@@ -6,8 +6,8 @@
 
 use crds::{
     FunctionStatus,
-    conditions::{READY, RECONCILING, Reason, STALLED},
-    status::{BundledStatus, EntrypointStatus, Predecessor, Rollback},
+    conditions::{READY, RECONCILING, ROUTES_READY, Reason, STALLED},
+    status::{BundledStatus, EntrypointStatus, Measured, Predecessor, Rollback},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -32,6 +32,8 @@ pub struct Report {
     pub kept_revisions: Vec<String>,
     /// The rollback that was asked for.
     pub rollback: Option<Rollback>,
+    /// How large its image is.
+    pub measured: Option<Measured>,
     /// Instances of all its revisions.
     pub instances: i32,
 }
@@ -50,8 +52,12 @@ pub enum Trouble {
 pub struct Facts<'a> {
     /// The `metadata.generation` that was looked at.
     pub generation: Option<i64>,
-    /// Where the function is reached, without a path.
-    pub url: &'a str,
+    /// Where the function is reached, without a path; the default address first.
+    pub urls: Vec<String>,
+    /// The custom hosts that it has.
+    pub hosts: Vec<String>,
+    /// What keeps hosts from leading to it. The first counts.
+    pub unrouted: Vec<(Reason, String)>,
     /// One for each entrypoint, in the order of the manifest.
     pub entrypoints: Vec<Report>,
     /// The first of each kind counts.
@@ -89,8 +95,9 @@ pub fn status(facts: Facts<'_>, now: &Time) -> FunctionStatus {
         .collect();
     FunctionStatus {
         observed_generation: facts.generation,
-        url: Some(facts.url.to_owned()),
-        urls: vec![facts.url.to_owned()],
+        url: facts.urls.first().cloned(),
+        urls: facts.urls,
+        hosts: facts.hosts,
         conditions,
         instances: Some(facts.entrypoints.iter().map(|e| e.instances).sum()),
         entrypoints: facts.entrypoints.into_iter().map(entrypoint).collect(),
@@ -115,6 +122,7 @@ fn entrypoint(report: Report) -> EntrypointStatus {
         verifying: report.verifying,
         kept_revisions: report.kept_revisions,
         rollback: report.rollback,
+        measured: report.measured,
         instances: Some(report.instances),
         verified: None,
         last_boot: None,
@@ -123,7 +131,7 @@ fn entrypoint(report: Report) -> EntrypointStatus {
 
 type Verdict = (&'static str, &'static str, Reason, String);
 
-fn conditions(facts: &Facts<'_>) -> [Verdict; 3] {
+fn conditions(facts: &Facts<'_>) -> [Verdict; 4] {
     let stalled = facts.troubles.iter().find_map(|trouble| match trouble {
         Trouble::Stalled(reason, message) => Some((*reason, message.clone())),
         Trouble::Retrying(..) => None,
@@ -139,16 +147,15 @@ fn conditions(facts: &Facts<'_>) -> [Verdict; 3] {
         .map(|entrypoint| entrypoint.name.as_str())
         .collect();
     let is_ready = unready.is_empty() && !facts.entrypoints.is_empty();
+    // Who is not ready is either worked on or stuck: kstatus must never find neither.
+    let retrying = retrying.or_else(|| {
+        let waiting = || format!("no revision takes traffic yet: {}", unready.join(", "));
+        (!is_ready && stalled.is_none()).then(|| (Reason::Progressing, waiting()))
+    });
 
-    let ready = if is_ready {
-        (READY, "True", Reason::Available, available(facts))
-    } else {
-        let cause = stalled.clone().or_else(|| retrying.clone());
-        let (reason, message) = cause.unwrap_or_else(|| {
-            let waiting = format!("no revision takes traffic yet: {}", unready.join(", "));
-            (Reason::Progressing, waiting)
-        });
-        (READY, "False", reason, message)
+    let ready = match stalled.as_ref().or(retrying.as_ref()) {
+        Some((reason, message)) if !is_ready => (READY, "False", *reason, message.clone()),
+        _ => (READY, "True", Reason::Available, available(facts)),
     };
     let verdict = |type_, trouble: Option<(Reason, String)>| match trouble {
         Some((reason, message)) => (type_, "True", reason, message),
@@ -159,7 +166,19 @@ fn conditions(facts: &Facts<'_>) -> [Verdict; 3] {
         ready,
         verdict(RECONCILING, retrying),
         verdict(STALLED, stalled),
+        routes(facts),
     ]
+}
+
+/// A host that is missing takes nothing from those that are there, so it is no part of `Ready`.
+fn routes(facts: &Facts<'_>) -> Verdict {
+    match facts.unrouted.first() {
+        None => {
+            let message = "every host leads to the function".to_owned();
+            (ROUTES_READY, "True", Reason::Available, message)
+        }
+        Some((reason, message)) => (ROUTES_READY, "False", *reason, message.clone()),
+    }
 }
 
 /// Says what happens next; the number of instances is left out, so that the message stands still while they come and go.

@@ -19,7 +19,8 @@ const SHORTEST_RETRY: Duration = Duration::from_secs(1);
 /// Longest wait.
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
-/// Removes what the Function `gone` left, however often that takes, unless it came back. The caches have to be filled.
+/// Removes what the Function `gone` left, however often that takes, unless it came back. The cache of Functions has to be
+/// filled.
 pub async fn sweep(gone: &ObjectRef<Guarded>, context: &Context) {
     let mut waits = ExponentialBuilder::new()
         .with_min_delay(SHORTEST_RETRY)

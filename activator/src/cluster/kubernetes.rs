@@ -2,7 +2,9 @@
 //!
 //! It reads Functions, Deployments and Pods from watches, and writes `replicas`, two pod annotations, `lastBoot`, `verified`, Events and a Lease.
 
+mod deployments;
 mod functions;
+pub mod hosts;
 pub mod orders;
 pub mod owner;
 pub mod pods;

@@ -93,7 +93,7 @@ impl Rig {
             visibility: Visibility::Public,
             paths: PATHS.into_iter().map(route).collect(),
         };
-        let routes = Routes::default().with("shop.test", Some(host));
+        let routes = Routes::default().with("shop.test", Some(Arc::new(host)));
         let proxy = Arc::new(Proxy {
             routes: arc_swap::ArcSwap::from_pointee(routes),
             metrics,

@@ -81,7 +81,7 @@ async fn one_function_answers_under_any_host_and_several_under_their_own() {
     let dir = tempfile::tempdir().unwrap();
     let function = |name: &str| {
         format!(
-            "apiVersion: thaw.dev/v1alpha1\nkind: Function\nmetadata: {{name: {name}}}\nspec: {{image: a, entrypoints: [{{name: web, path: /, {}}}]}}\n---\n",
+            "apiVersion: thaw.dev/v1alpha1\nkind: Function\nmetadata: {{name: {name}}}\nspec: {{image: a, hosts: [{name}.Example.com.], entrypoints: [{{name: web, path: /, {}}}]}}\n---\n",
             runs("serve")
         )
     };
@@ -92,8 +92,12 @@ async fn one_function_answers_under_any_host_and_several_under_their_own() {
     );
     let thaw = Thaw::start(dir, &[]).await;
     for name in ["one", "two"] {
-        let host = format!("{name}--default.localhost");
-        assert_eq!(thaw.get_from(&host, "/env?THAW_FUNCTION").await.ok(), name);
+        for host in [
+            format!("{name}--default.localhost"),
+            format!("{name}.example.COM"),
+        ] {
+            assert_eq!(thaw.get_from(&host, "/env?THAW_FUNCTION").await.ok(), name);
+        }
         thaw.says(&format!("{name}/web-1 | listening on ")).await;
     }
     thaw.get("/").await.is_error(404, "NoRoute", &[]);

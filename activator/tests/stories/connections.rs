@@ -2,7 +2,7 @@
 
 use activator::{server::Door, settings::Edge};
 
-use crate::support::{Client, HOST, Manifest, Raw, Thaw, ms};
+use crate::support::{Client, HOST, Manifest, Raw, Thaw, client, ms};
 
 fn few(connections: usize) -> Edge {
     Edge {
@@ -81,4 +81,19 @@ async fn a_function_of_the_cluster_answers_at_the_internal_door_only() {
     thaw.get("/").await.is_error(404, "NoRoute");
     let internal = thaw.open(Door::Internal);
     Client::connect(internal).await.get("/").await.instance();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_inside_the_cluster_leads_nowhere_from_outside() {
+    let thaw = Thaw::start(Manifest::default()).await;
+    let named = || {
+        let mut request = client::get("/");
+        let name = "Shop.Prod.:80".parse().unwrap();
+        request.headers_mut().insert("host", name);
+        request
+    };
+    let mut internal = Client::connect(thaw.open(Door::Internal)).await;
+    internal.ask(named()).await.instance();
+    let mut public = thaw.client().await;
+    public.ask(named()).await.is_error(404, "NoRoute");
 }

@@ -16,9 +16,27 @@ What they may do in their own namespace stands beside their ServiceAccounts.
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, list, watch, create, patch, delete]
+# {function}.{namespace}.svc, which goes with its Function.
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch, create, patch]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+{{- if .root.Values.configRolls }}
+- apiGroups: [""]
+  resources: [secrets, configmaps]
+  verbs: [get, list, watch]
+{{- else if kindIs "map" .root.Values.imageSize }}
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get]
+{{- end }}
+{{- if and (kindIs "map" .root.Values.imageSize) (not .root.Values.watchNamespaces) }}
+- apiGroups: [""]
+  resources: [nodes]
+  verbs: [list]
+{{- end }}
 {{- end }}
 
 {{- define "thaw.rules.activator" -}}

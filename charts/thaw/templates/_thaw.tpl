@@ -95,6 +95,18 @@ livenessProbe:
   timeoutSeconds: 5
 {{- end }}
 
+{{/* What thaw-operator writes Ingresses for custom hosts with. */}}
+{{- define "thaw.customIngress" -}}
+{{- $tls := .Values.hosts.tls -}}
+{{- $own := dict "className" (.Values.ingress.className | default "") -}}
+{{- $annotations := deepCopy (.Values.ingress.annotations | default dict) -}}
+{{- if kindIs "map" $tls -}}
+{{- $annotations = mergeOverwrite $annotations ($tls.annotations | default dict) -}}
+{{- $own = set $own "tls" (dict "secretName" ($tls.secretName | default "")) -}}
+{{- end -}}
+{{- toJson (set $own "annotations" $annotations) -}}
+{{- end }}
+
 {{/* Whole seconds of a duration like 1m30s, rounded up. The schema has checked its form. */}}
 {{- define "thaw.seconds" -}}
 {{- $millis := 0 -}}

@@ -136,6 +136,22 @@ fn a_protocol_is_part_of_the_revision_unless_it_is_the_default() {
     assert_eq!(revision("onDisconnect: Cancel"), revision(""));
 }
 
+/// Nor because it can read Secrets and ConfigMaps.
+#[test]
+fn what_configuration_says_is_part_of_the_revision_only_where_it_is_asked_for() {
+    let mut template = only("{image: a, entrypoints: [{name: web, path: /}]}").template;
+    let fixed = template.revision("shop", "web");
+    assert_eq!(
+        fixed, "a5b7c44440",
+        "a change of it rolls every function that there is"
+    );
+    template.config = Some("one".to_owned());
+    let one = template.revision("shop", "web");
+    template.config = Some("two".to_owned());
+    assert_ne!(one, fixed);
+    assert_ne!(one, template.revision("shop", "web"));
+}
+
 #[test]
 fn functions_whose_names_join_alike_have_different_revisions() {
     let template = only("{image: a, entrypoints: [{name: web, path: /}]}").template;

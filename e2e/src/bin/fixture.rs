@@ -2,7 +2,7 @@
 //! whether two invocations were ever inside at once.
 //!
 //! Query: `sleep=200ms` works that long first · `status=503` · `body=BYTES` answers that many zeros · `echo` tells what arrived ·
-//! `exit=3` ends the process in the middle of the invocation.
+//! `exit=3` ends the process in the middle of the invocation · `get=HOST/PATH` answers what `http://HOST/PATH` answers.
 //!
 //! Environment: `PORT` · `FIXTURE_CONCURRENCY=N` lets N in at once (1) · `FIXTURE_START_DELAY=2s` · `FIXTURE_LISTEN=never` ·
 //! `FIXTURE_EXIT=3` ends at the start.
@@ -21,8 +21,10 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::{
+    body::Incoming, client::conn::http1 as client, server::conn::http1, service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::{
@@ -158,6 +160,9 @@ impl Instance {
         if let Some(time) = asked.get("sleep") {
             tokio::time::sleep(humantime::parse_duration(time)?).await;
         }
+        if let Some(url) = asked.get("get") {
+            return get(url).await;
+        }
         if let Some(code) = asked.get("exit") {
             std::process::exit(code.parse()?);
         }
@@ -179,6 +184,22 @@ impl Instance {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+}
+
+/// Calls somebody else, as functions do.
+async fn get(url: &str) -> anyhow::Result<Response<Full<Bytes>>> {
+    let (host, path) = url.split_once('/').unwrap_or((url, ""));
+    let stream = TcpStream::connect((host, 80)).await?;
+    let (mut sender, connection) = client::handshake(TokioIo::new(stream)).await?;
+    let connection = tokio::spawn(connection);
+    let request = Request::get(format!("/{path}")).header(header::HOST, host);
+    let answer = sender.send_request(request.body(Empty::<Bytes>::new())?);
+    let (head, body) = answer.await?.into_parts();
+    let body = body.collect().await?.to_bytes();
+    connection.abort();
+    let mut answer = Response::new(Full::new(body));
+    *answer.status_mut() = head.status;
+    Ok(answer)
 }
 
 /// One invocation that is inside.

@@ -86,7 +86,7 @@ const DENIED: [[&str; 4]; 36] = [
 ];
 
 /// What one of them may do and the other may not.
-const DENIED_TO: [(&str, [&str; 4]); 9] = [
+const DENIED_TO: [(&str, [&str; 4]); 12] = [
     (
         "operator",
         ["patch", "apps", "deployments/scale", "default"],
@@ -94,6 +94,12 @@ const DENIED_TO: [(&str, [&str; 4]); 9] = [
     ("operator", ["list", "", "pods", "default"]),
     ("operator", ["patch", "", "pods", "default"]),
     ("operator", ["update", "apps", "deployments", "default"]),
+    ("operator", ["delete", "", "services", "default"]),
+    (
+        "operator",
+        ["list", "networking.k8s.io", "ingresses", "default"],
+    ),
+    ("activator", ["list", "", "services", "default"]),
     ("activator", ["create", "apps", "deployments", "default"]),
     ("activator", ["patch", "apps", "deployments", "default"]),
     ("activator", ["delete", "apps", "deployments", "default"]),

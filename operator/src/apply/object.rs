@@ -1,18 +1,22 @@
 //! One object: created, put back, or removed, and never taken from somebody else.
 
-use std::fmt::Debug;
+use std::{borrow::Cow, fmt::Debug};
 
 use crds::{function::Function, names};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
-    Api, Resource, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions},
     core::Status,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::drift;
-use crate::{attachment::Attachment, desired::Child, observe::is_controlled_by};
+use crate::{
+    attachment::{Attachment, Home},
+    desired::Child,
+    observe::is_controlled_by,
+};
 
 /// What became of one child.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,8 +36,20 @@ pub enum Problem {
     Refused(String),
     /// An object of its name belongs to somebody else.
     Foreign,
+    /// The API server does not have the API. When it comes, a watch tells.
+    Absent,
     /// Another try may succeed.
     Transient,
+}
+
+impl Outcome {
+    /// Nothing yet, and another try may succeed.
+    pub(super) fn transient() -> Self {
+        Self {
+            problem: Some(Problem::Transient),
+            ..Self::default()
+        }
+    }
 }
 
 /// Something that another try may mend.
@@ -80,6 +96,9 @@ pub(super) trait Wanted: Sync {
 
     /// Whether an apply would change nothing about an object.
     fn is_met(&self, found: &Self::Object) -> bool;
+
+    /// Whether a cluster may lack the API.
+    fn is_optional(&self) -> bool;
 }
 
 impl Wanted for Child {
@@ -108,6 +127,10 @@ impl Wanted for Child {
     fn is_met(&self, found: &Deployment) -> bool {
         drift::is_none(found, &self.deployment)
     }
+
+    fn is_optional(&self) -> bool {
+        false
+    }
 }
 
 impl Wanted for Attachment {
@@ -132,6 +155,10 @@ impl Wanted for Attachment {
     fn is_met(&self, found: &DynamicObject) -> bool {
         drift::is_none_from(found, self)
     }
+
+    fn is_optional(&self) -> bool {
+        self.kind.is_optional
+    }
 }
 
 /// Makes one object as it should be.
@@ -154,6 +181,11 @@ pub(super) async fn ensure<W: Wanted>(
         return (outcome, None);
     };
     let (problem, error) = match obstacle {
+        Obstacle::Api(kube::Error::Api(status))
+            if wanted.is_optional() && !outcome.exists && status.is_not_found() =>
+        {
+            (Problem::Absent, None)
+        }
         Obstacle::Foreign => (Problem::Foreign, None),
         Obstacle::Api(kube::Error::Api(status)) if is_refusal(&status) => {
             (Problem::Refused(status.message.clone()), None)
@@ -170,6 +202,33 @@ pub(super) async fn ensure<W: Wanted>(
     };
     outcome.problem = Some(problem);
     (outcome, error)
+}
+
+/// An attachment as it may be created: beside the activator it is owned by an object of the chart, so that uninstalling removes it. Nobody
+/// makes that object anew while this runs but for a person; then Kubernetes removes what it owned, and it is created again.
+///
+/// # Errors
+/// The API server cannot say who the owner is.
+pub(super) async fn owned<'a>(
+    client: &Client,
+    attachment: &'a Attachment,
+    is_there: bool,
+) -> Result<Cow<'a, Attachment>, Error> {
+    if is_there || attachment.kind.home != Home::Activator {
+        return Ok(Cow::Borrowed(attachment));
+    }
+    let namespace = attachment.object.namespace().unwrap_or_default();
+    let api: Api<Deployment> = Api::namespaced(client.clone(), &namespace);
+    let found = api.get_opt(names::ACTIVATOR_DEPLOYMENT).await;
+    let found = found.map_err(|source| Error {
+        operation: "read",
+        kind: "Deployment",
+        name: names::ACTIVATOR_DEPLOYMENT.to_owned(),
+        source: source.into(),
+    })?;
+    let mut owned = attachment.clone();
+    owned.owner = found.and_then(|deployment| deployment.owner_ref(&()));
+    Ok(Cow::Owned(owned))
 }
 
 /// The object that is there now: a new one, or the one that the cache had not seen.

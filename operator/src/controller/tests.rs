@@ -6,7 +6,10 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::{
     attachment::{self, Kind},
+    configs::Configs,
     double::{Double, fixtures},
+    hosts::Claims,
+    images::Images,
     memory::Memory,
     platform::Platform,
 };
@@ -28,11 +31,15 @@ fn start_in(
     let (caches, writers) = Caches::of(kinds);
     let metrics = Metrics::new(&mut Registry::default(), caches.clone());
     let client = double.client();
+    let (images, inquiries) = Images::new(images::Settings::default());
     let context = Context {
+        configs: Configs::default(),
+        images,
         recorder: Recorder::new(client.clone(), "thaw-operator".into()),
         client,
         caches,
         memory: Memory::default(),
+        claims: Claims::default(),
         platform: Platform {
             namespaces: namespaces.iter().map(|name| (*name).to_owned()).collect(),
             ..fixtures::platform()
@@ -40,7 +47,8 @@ fn start_in(
     };
     let health = Health::new(tokio::sync::watch::Sender::new(None).subscribe(), WAIT);
     let stop = CancellationToken::new();
-    let run = run(Arc::new(context), writers, metrics, health, stop.clone());
+    let context = Arc::new(context);
+    let run = run(context, writers, inquiries, metrics, health, stop.clone());
     (tokio::spawn(run), stop)
 }
 
@@ -93,6 +101,23 @@ async fn an_operator_of_some_namespaces_asks_for_nothing_beyond_them() {
         let is_inside = is_inside.iter().any(|part| call.path.contains(part));
         assert!(is_inside, "{call:?}");
     }
+}
+
+/// The younger one is read first.
+#[tokio::test(start_paused = true)]
+async fn of_two_functions_that_want_a_host_the_older_one_has_it_at_the_start() {
+    let double = Double::default();
+    for (name, created) in [("a", "2030-01-02T00:00:00Z"), ("b", "2030-01-01T00:00:00Z")] {
+        let spec = "{image: a, hosts: [shop.example.org], entrypoints: [{name: web, path: /}]}";
+        let mut function = fixtures::stored(&fixtures::function(name, spec));
+        function["metadata"]["creationTimestamp"] = created.into();
+        double.put(&format!("{FUNCTIONS}{name}"), function);
+    }
+    start(&double, attachment::ALL);
+    until("both are ready", || are_ready(&double)).await;
+    let hosts = |nth: usize| double.list(FUNCTIONS)[nth]["status"]["hosts"].clone();
+    assert_eq!(hosts(0), serde_json::Value::Null);
+    assert_eq!(hosts(1), serde_json::json!(["shop.example.org"]));
 }
 
 #[tokio::test(start_paused = true)]

@@ -161,6 +161,7 @@ fn container(of: Identity<'_>, template: &Template) -> Container {
         protocol,
         resources,
         pod: _,
+        config: _,
     } = template.clone();
     let mut all_env = env;
     all_env.extend(platform_env(of, port));

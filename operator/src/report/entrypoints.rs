@@ -6,17 +6,21 @@ use crds::{
     FunctionStatus,
     entrypoint::revision_history_limit,
     function::Function,
-    status::{BundledStatus, EntrypointStatus},
+    status::{BootOutcome, BundledStatus, EntrypointStatus, Verified},
 };
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::Time};
 
 use crate::{
     apply::{Applied, Outcome},
     desired::{self, Child},
     observe::{self, Observed},
     rollout::{Rollbacks, Rollout, Situation, rollout},
+    size::Admission,
     status::Report,
 };
+
+/// Seconds after the first answer of an instance within which its node has told how large the image is: three reports of the kubelet.
+const NODES_WORD: i64 = 30;
 
 /// How each entrypoint goes on, in the order of the children.
 pub(super) fn rollouts(
@@ -25,6 +29,7 @@ pub(super) fn rollouts(
     children: &[Child],
     applied: &Applied,
     rollbacks: &Rollbacks,
+    now: &Time,
 ) -> Vec<Rollout> {
     let nothing = EntrypointStatus::default();
     let next = |(child, outcome): (&Child, &Outcome)| {
@@ -40,14 +45,26 @@ pub(super) fn rollouts(
             wanted: &child.revision,
             when: child.verify,
             before: observed.reported(&child.entrypoint).unwrap_or(&nothing),
-            answer: observed.answers.get(&child.entrypoint),
+            answer: answer(observed, child, now),
             rollback: rollbacks.asked.get(&child.entrypoint).map(String::as_str),
             limit: revision_history_limit(&function.spec),
             predecessors: &child.predecessors,
+            is_refused: child.verdict.admission == Admission::Refused,
         };
         rollout(situation, exists)
     };
     children.iter().zip(&applied.outcomes).map(next).collect()
+}
+
+/// What the activator said about a revision. As long as a node may still say that its image is too large, a good answer is kept back, so
+/// that the traffic need not go back.
+fn answer<'a>(observed: &'a Observed, child: &Child, now: &Time) -> Option<&'a Verified> {
+    let answer = observed.answers.get(&child.entrypoint)?;
+    let is_new = now.0.as_second() - answer.at.0.as_second() < NODES_WORD;
+    let is_kept_back = child.verdict.admission == Admission::Unmeasured
+        && answer.outcome == BootOutcome::Succeeded
+        && is_new;
+    (!is_kept_back).then_some(answer)
 }
 
 pub(super) fn reports(
@@ -66,6 +83,7 @@ pub(super) fn reports(
         verifying: rollout.verifying,
         kept_revisions: rollout.kept,
         rollback: rollout.rollback,
+        measured: child.verdict.measured.clone(),
         instances: instances(&observed.children, &child.entrypoint),
     };
     children.iter().zip(rollouts).map(report).collect()
@@ -103,6 +121,7 @@ pub(super) fn unchanged(previous: &FunctionStatus, children: &[Arc<Deployment>])
             verifying: entrypoint.verifying.clone(),
             kept_revisions: entrypoint.kept_revisions.clone(),
             rollback: entrypoint.rollback.clone(),
+            measured: entrypoint.measured.clone(),
             instances: instances(children, &entrypoint.name),
         })
         .collect()

@@ -25,6 +25,7 @@ fn said(revision: &str, outcome: BootOutcome) -> Verified {
 
 fn situation(before: &EntrypointStatus) -> Situation<'_> {
     Situation {
+        is_refused: false,
         entrypoint: "web",
         wanted: "new",
         when: VerifyWhen::Update,
@@ -285,4 +286,37 @@ fn a_first_revision_takes_paths_over_when_it_has_answered() {
         ..first
     };
     assert_eq!(next(reverted), revisions(Some("new"), None));
+}
+
+/// It booted unmeasured, took the traffic, and is found to be too large.
+#[test]
+fn the_traffic_of_a_refused_revision_goes_back_to_the_last_one_that_is_kept() {
+    let refused = before(Some("new"), None, &["gone", "old", "older"]);
+    let refused = Situation {
+        is_refused: true,
+        ..situation(&refused)
+    };
+    let there = |revision: &str| matches!(revision, "old" | "older");
+    let back = rollout(refused, there);
+    assert_eq!(back.ready.as_deref(), Some("old"));
+    assert_eq!(back.kept, ["older"]);
+    assert_eq!(back.verifying, None);
+    assert_eq!(rollout(refused, |_| false).ready, None);
+}
+
+#[test]
+fn paths_stay_where_they_are_until_there_is_a_deployment_of_the_revision_that_takes_them() {
+    let predecessors = [Predecessor {
+        path: "/x".to_owned(),
+        entrypoint: "x".to_owned(),
+        revision: "1".to_owned(),
+    }];
+    let old = before(Some("old"), None, &[]);
+    let held = Situation {
+        predecessors: &predecessors,
+        ..situation(&old)
+    };
+    let held = rollout(held, |revision| revision == "old");
+    assert_eq!(held.ready.as_deref(), Some("old"));
+    assert_eq!(held.predecessors, predecessors);
 }

@@ -17,6 +17,7 @@ fn entrypoint(name: &str, revision: &str, ready: Option<&str>) -> Report {
         verifying: None,
         kept_revisions: vec![],
         rollback: None,
+        measured: None,
         instances: 2,
     }
 }
@@ -24,15 +25,19 @@ fn entrypoint(name: &str, revision: &str, ready: Option<&str>) -> Report {
 fn facts(previous: &FunctionStatus, troubles: Vec<Trouble>, entrypoints: Vec<Report>) -> Facts<'_> {
     Facts {
         generation: Some(3),
-        url: "http://shop--prod.example.com",
+        urls: vec!["http://shop--prod.example.com".to_owned()],
+        hosts: vec![],
+        unrouted: vec![],
         entrypoints,
         troubles,
         previous,
     }
 }
 
+/// The conditions that others know too.
 fn told(status: &FunctionStatus) -> Vec<String> {
-    let conditions = status.conditions.iter();
+    let ours = |c: &&Condition| c.type_ == ROUTES_READY;
+    let conditions = status.conditions.iter().filter(|c| !ours(c));
     conditions
         .map(|c| format!("{} {} {}", c.type_, c.status, c.reason))
         .collect()
@@ -123,7 +128,38 @@ fn the_time_of_a_condition_moves_only_with_its_status() {
         .iter()
         .map(|c| c.last_transition_time.clone())
         .collect();
-    assert_eq!(times, [at(100), at(100), at(200)]);
+    assert_eq!(times, [at(100), at(100), at(200), at(100)]);
+}
+
+#[test]
+fn a_function_that_lacks_a_host_is_ready_at_the_others() {
+    let previous = FunctionStatus::default();
+    let lacking = Facts {
+        unrouted: vec![
+            (Reason::HostConflict, "a.test is taken".to_owned()),
+            (Reason::NameConflict, "a Service".to_owned()),
+        ],
+        ..facts(&previous, vec![], vec![entrypoint("a", "1", Some("1"))])
+    };
+    let status = status(lacking, &at(1));
+    let routes = &status.conditions[3];
+    assert_eq!(
+        (
+            &*routes.type_,
+            &*routes.status,
+            &*routes.reason,
+            &*routes.message
+        ),
+        ("RoutesReady", "False", "HostConflict", "a.test is taken")
+    );
+    assert_eq!(
+        told(&status),
+        [
+            "Ready True Available",
+            "Reconciling False Available",
+            "Stalled False Available"
+        ]
+    );
 }
 
 #[test]
@@ -139,6 +175,7 @@ fn what_the_activator_wrote_is_no_difference() {
         reason: String::new(),
         message: String::new(),
         duration: 0.2,
+        image: None,
     });
     standing.entrypoints.push(EntrypointStatus {
         name: "removed".to_owned(),
@@ -154,4 +191,65 @@ fn what_the_activator_wrote_is_no_difference() {
     standing.entrypoints[0].ready_revision = None;
     assert_eq!(difference(&standing, &wanted), Difference::More);
     assert_eq!(difference(&empty, &wanted), Difference::More);
+}
+
+/// What `kubectl wait`-like tools make of an object (kubernetes-sigs/cli-utils, pkg/kstatus): the first condition of the two that is true
+/// decides, and a Ready that is not true is progress.
+fn kstatus(status: &FunctionStatus, generation: i64) -> &'static str {
+    if status.observed_generation != Some(generation) {
+        return "InProgress";
+    }
+    for condition in &status.conditions {
+        match (condition.type_.as_str(), condition.status.as_str()) {
+            (RECONCILING, "True") => return "InProgress",
+            (STALLED, "True") => return "Failed",
+            _ => {}
+        }
+    }
+    let mut conditions = status.conditions.iter();
+    let ready = conditions.find(|condition| condition.type_ == READY);
+    match ready.map(|ready| ready.status.as_str()) {
+        Some("True") | None => "Current",
+        Some(_) => "InProgress",
+    }
+}
+
+#[test]
+fn kstatus_finds_out_how_a_function_is() {
+    let stuck = || Trouble::Stalled(Reason::ImageTooLarge, "web: large".to_owned());
+    let busy = || Trouble::Retrying(Reason::Verifying, "web: new".to_owned());
+    let (ready, old, none) = (Some("2"), Some("1"), None);
+    for (serving, troubles, expected) in [
+        (ready, vec![], "Current"),
+        (old, vec![], "Current"), // rolled back
+        (old, vec![busy()], "InProgress"),
+        (old, vec![stuck()], "Failed"),
+        (old, vec![stuck(), busy()], "InProgress"),
+        (none, vec![], "InProgress"),
+        (none, vec![busy()], "InProgress"),
+        (none, vec![stuck()], "Failed"),
+        (none, vec![busy(), stuck()], "InProgress"),
+    ] {
+        let case = format!("{serving:?} {troubles:?}");
+        let previous = FunctionStatus::default();
+        let entrypoints = vec![entrypoint("web", "2", serving)];
+        let status = status(facts(&previous, troubles, entrypoints), &at(1));
+        assert_eq!(kstatus(&status, 3), expected, "{case}");
+        assert_eq!(
+            kstatus(&status, 4),
+            "InProgress",
+            "{case}, and edited since"
+        );
+        let is_ready = status.conditions[0].status == "True";
+        assert_eq!(is_ready, serving.is_some(), "{case}");
+        for condition in &status.conditions {
+            assert_eq!(condition.observed_generation, Some(3));
+            assert!(
+                !condition.reason.is_empty(),
+                "the API server would refuse it"
+            );
+            let says = condition.status == "True" || condition.type_ == READY;
+            assert_eq!(condition.message.is_empty(), !says, "{case} {condition:?}");
+        }
+    }
 }

@@ -10,13 +10,12 @@ use std::{
 use crds::{
     Function,
     entrypoint::{Entrypoint as Manifest, read, resolve},
-    names,
     pod::PodFields,
     status::EntrypointStatus,
 };
 use kube::{ResourceExt, core::DeserializeGuard};
 
-use super::{reports::Reports, verifications::Verifications};
+use super::{hosts::Hosts, reports::Reports, verifications::Verifications};
 use crate::{
     engine::Settings,
     entrypoint::{Entrypoint, Key},
@@ -30,14 +29,14 @@ use crate::{
 const VERIFIED_WITHIN: Duration = Duration::from_secs(60);
 
 /// A Function's namespace and name.
-type Name = (String, String);
+pub(super) type Name = (String, String);
 
 /// The revisions that routes of a Function lead to.
 type Targets = HashMap<Key, Arc<Entrypoint>>;
 
 /// What Functions route to.
 pub(super) struct Functions {
-    domain: String,
+    hosts: Hosts,
     proxy: Arc<Proxy>,
     entrypoints: Arc<Entrypoints>,
     reports: Reports,
@@ -48,13 +47,13 @@ pub(super) struct Functions {
 
 impl Functions {
     pub(super) fn new(
-        domain: String,
+        hosts: Hosts,
         proxy: Arc<Proxy>,
         entrypoints: Arc<Entrypoints>,
         reports: Reports,
     ) -> Self {
         Self {
-            domain,
+            hosts,
             proxy,
             entrypoints,
             verifications: Verifications::new(reports.clone()),
@@ -89,27 +88,27 @@ impl Functions {
         }
         let manifests = read(&function.spec);
         let mut targets = Targets::new();
-        let paths = self.routes(&function, &manifests, &mut targets);
+        let paths = Host {
+            function: name.clone(),
+            visibility: function.spec.visibility.unwrap_or_default(),
+            paths: self.routes(&function, &manifests, &mut targets),
+        };
         let verified = self.verify(&namespace, &name, &manifests, &function, &targets);
         let targets = targets.into_keys().chain(verified).collect();
-        self.publish(
-            &namespace,
-            &name,
-            Some(Host {
-                function: name.clone(),
-                visibility: function.spec.visibility.unwrap_or_default(),
-                paths,
-            }),
-        );
-        self.retarget((namespace, name), targets)
+        let name = (namespace, name);
+        let routes = self.proxy.routes.load();
+        let routes = self.hosts.seen(&name, &function, paths, &routes);
+        self.proxy.routes.store(Arc::new(routes));
+        self.retarget(name, targets)
     }
 
     /// Ends the routes of a Function that is gone. Returns the revisions that it led to.
     pub(super) fn gone(&mut self, namespace: &str, name: &str) -> Vec<Key> {
-        self.publish(namespace, name, None);
         self.reports.function_gone(namespace, name);
         self.verifications.keep(namespace, name, vec![]);
         let name = (namespace.to_owned(), name.to_owned());
+        let routes = self.hosts.gone(&name, &self.proxy.routes.load());
+        self.proxy.routes.store(Arc::new(routes));
         let abandoned = self.retarget(name.clone(), vec![]);
         self.targets.remove(&name);
         abandoned
@@ -191,7 +190,8 @@ impl Functions {
         object: &Function,
         targets: &Targets,
     ) -> Vec<Key> {
-        let host = names::default_host(function, namespace, &self.domain);
+        let name = (namespace.to_owned(), function.to_owned());
+        let host = self.hosts.default_host(&name);
         let mut wanted = Vec::new();
         for manifest in manifests {
             let Some(status) = reported(object, manifest) else {
@@ -224,12 +224,6 @@ impl Functions {
         let keys = keys.collect();
         self.verifications.keep(namespace, function, wanted);
         keys
-    }
-
-    fn publish(&self, namespace: &str, function: &str, host: Option<Host>) {
-        let name = names::default_host(function, namespace, &self.domain);
-        let routes = self.proxy.routes.load().with(&name, host);
-        self.proxy.routes.store(Arc::new(routes));
     }
 
     fn retarget(&mut self, name: Name, targets: Vec<Key>) -> Vec<Key> {

@@ -83,6 +83,18 @@ pub fn is_scheduled(pod: &Pod) -> bool {
         .is_some_and(|spec| spec.node_name.is_some())
 }
 
+/// The image that the container runs, by its digest: `registry/repository@sha256:…`, or the digest alone of an image that never was in a
+/// registry. Nothing before the container has started.
+pub fn image(pod: &Pod) -> Option<&str> {
+    let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
+    let container = containers.iter().find(|c| c.name == names::CONTAINER)?;
+    let (_, image) = container
+        .image_id
+        .split_once("://")
+        .unwrap_or(("", &container.image_id));
+    (!image.is_empty()).then_some(image)
+}
+
 /// Whether another replica is still using the instance although it stopped being the owner.
 pub fn is_held(pod: &Pod, identity: &str) -> bool {
     let holder = pod
@@ -287,6 +299,27 @@ mod tests {
         );
         let socket: SocketAddr = "10.0.0.7:8081".parse().unwrap();
         assert_eq!(address(&pod), Some(socket.into()));
+    }
+
+    #[test]
+    fn the_image_is_told_by_its_digest_once_the_container_has_started() {
+        let of = |id: &str| {
+            let state = format!(
+                "{{status: {{containerStatuses: [{{name: function, image: a, imageID: '{id}', ready: false, restartCount: 0}}]}}}}"
+            );
+            image(&pod(&state)).map(str::to_owned)
+        };
+        assert_eq!(
+            of("ghcr.io/a@sha256:1").as_deref(),
+            Some("ghcr.io/a@sha256:1")
+        );
+        assert_eq!(
+            of("docker-pullable://a@sha256:1").as_deref(),
+            Some("a@sha256:1")
+        );
+        assert_eq!(of("sha256:1").as_deref(), Some("sha256:1"));
+        assert_eq!(of(""), None);
+        assert_eq!(image(&Pod::default()), None);
     }
 
     #[test]

@@ -52,7 +52,18 @@ type Known = Arc<Mutex<HashMap<Name, State>>>;
 struct State {
     reference: ObjectReference,
     boots: Words<LastBoot>,
+    /// What the newest pod of each entrypoint runs.
+    images: HashMap<String, Ran>,
     answers: Words<Verified>,
+}
+
+/// An image that ran.
+#[derive(Clone, Debug)]
+struct Ran {
+    revision: String,
+    image: String,
+    /// When the pod was made.
+    since: Option<Time>,
 }
 
 /// What the status of a Function shows of it.
@@ -113,11 +124,22 @@ impl State {
             answers,
             has_ghosts: _,
         } = shown;
+        self.images.retain(|name, _| entrypoints.contains_key(name));
         self.boots
             .shown(boots, |name, _| entrypoints.contains_key(name));
         self.answers.shown(answers, |name, answer| {
             entrypoints.get(name).and_then(Option::as_ref) == Some(&answer.revision)
         });
+    }
+
+    /// The image that a successful boot of this revision ran, as far as a node has said it.
+    fn image(&self, key: &Key) -> Option<String> {
+        let ran = self.images.get(&key.entrypoint);
+        let ran = ran.filter(|ran| ran.revision == key.revision);
+        let told = self.boots.of(&key.entrypoint);
+        let told = told.filter(|boot| boot.revision == key.revision);
+        ran.map(|ran| ran.image.clone())
+            .or_else(|| told?.image.clone())
     }
 }
 
@@ -190,6 +212,7 @@ impl Reports {
             reason: failure.reason,
             message: failure.message,
             duration: (report.took.as_secs_f64() * 1000.0).round() / 1000.0,
+            image: None,
         };
         if self.note(key, boot) {
             let name = (key.namespace.clone(), key.function.clone());
@@ -224,12 +247,51 @@ impl Reports {
         }
     }
 
+    /// A pod, made at `since`, runs this image.
+    pub fn ran(&self, key: &Key, image: &str, since: Option<&Time>) {
+        let name = (key.namespace.clone(), key.function.clone());
+        let is_news = {
+            let mut known = self.known.lock().expect("nothing panics under this lock");
+            let Some(state) = known.get_mut(&name) else {
+                return;
+            };
+            let newest = state.images.get(&key.entrypoint);
+            if newest.is_some_and(|newest| newest.since.as_ref() > since) {
+                return;
+            }
+            let ran = Ran {
+                revision: key.revision.clone(),
+                image: image.to_owned(),
+                since: since.cloned(),
+            };
+            state.images.insert(key.entrypoint.clone(), ran);
+            let boot = state.boots.of(&key.entrypoint).cloned();
+            let boot = boot.filter(|boot| {
+                boot.outcome == BootOutcome::Succeeded
+                    && boot.revision == key.revision
+                    && boot.image.as_deref() != Some(image)
+            });
+            boot.is_some_and(|boot| {
+                let image = Some(image.to_owned());
+                let boot = LastBoot { image, ..boot };
+                state.boots.note(&key.entrypoint, boot)
+            })
+        };
+        if is_news {
+            self.tell((name, None));
+        }
+    }
+
     /// Notes a boot; true if the status must be told.
-    fn note(&self, key: &Key, boot: LastBoot) -> bool {
+    fn note(&self, key: &Key, mut boot: LastBoot) -> bool {
         let name = (key.namespace.clone(), key.function.clone());
         let mut known = self.known.lock().expect("nothing panics under this lock");
-        let state = known.get_mut(&name);
-        state.is_some_and(|state| state.boots.note(&key.entrypoint, boot))
+        known.get_mut(&name).is_some_and(|state| {
+            if boot.outcome == BootOutcome::Succeeded {
+                boot.image = state.image(key);
+            }
+            state.boots.note(&key.entrypoint, boot)
+        })
     }
 
     fn tell(&self, news: News) {

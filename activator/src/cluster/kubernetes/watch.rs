@@ -35,13 +35,13 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch::Sender;
 
 use super::{
-    apis,
+    apis, deployments,
     functions::Functions,
+    hosts::Hosts,
     pods::{self, Life},
     reports::Reports,
 };
 use crate::{
-    engine::BootFailure,
     entrypoint::{Entrypoint, Key},
     entrypoints::Entrypoints,
     proxy::Proxy,
@@ -76,6 +76,7 @@ pub struct World {
     entrypoints: Arc<Entrypoints>,
     costs: Arc<AtomicI32>,
     functions: Functions,
+    reports: Reports,
     /// Pods by UID.
     pods: HashMap<String, Arc<Entrypoint>>,
     /// Deployments by UID.
@@ -99,19 +100,20 @@ impl World {
     /// Nothing seen yet. `is_synced` becomes true when every watch has listed once.
     pub fn new(
         identity: String,
-        domain: String,
+        hosts: Hosts,
         proxy: Arc<Proxy>,
         entrypoints: Arc<Entrypoints>,
         reports: Reports,
         costs: Arc<AtomicI32>,
         is_synced: Sender<bool>,
     ) -> Self {
-        let functions = Functions::new(domain, proxy, entrypoints.clone(), reports);
+        let functions = Functions::new(hosts, proxy, entrypoints.clone(), reports.clone());
         Self {
             identity,
             entrypoints,
             costs,
             functions,
+            reports,
             pods: HashMap::new(),
             deployments: HashMap::new(),
             namespaces: Vec::new(),
@@ -136,9 +138,7 @@ impl World {
             ))
             .chain(watches(client, told, PODS, &children, Seen::Pod));
         let mut events = select_all(watches);
-        self.listed = vec![None; events.len()];
-        self.synced = vec![false; events.len()];
-        self.namespaces = namespaces;
+        self.begin(namespaces, events.len());
         while let Some((watch, event)) = events.next().await {
             match event {
                 Seen::Function(event) => {
@@ -150,6 +150,12 @@ impl World {
                 Seen::Pod(event) => self.take(watch, event, Self::pod, Self::pod_gone),
             }
         }
+    }
+
+    fn begin(&mut self, namespaces: Vec<String>, watches: usize) {
+        self.listed = vec![None; watches];
+        self.synced = vec![false; watches];
+        self.namespaces = namespaces;
     }
 
     fn take<K: Resource>(
@@ -261,7 +267,7 @@ impl World {
             entrypoint.observed(None);
         } else {
             entrypoint.observed(Some(u32::try_from(spec).unwrap_or(0)));
-            if let Some(failure) = creation_failure(&object, spec) {
+            if let Some(failure) = deployments::creation_failure(&object, spec) {
                 entrypoint.creation_refused(failure);
             }
         }
@@ -291,6 +297,10 @@ impl World {
         let Some(key) = pods::key(&pod.metadata) else {
             return;
         };
+        if let Some(image) = pods::image(&pod) {
+            let since = pod.metadata.creation_timestamp.as_ref();
+            self.reports.ran(&key, image, since);
+        }
         let entrypoint = self.entrypoints.get_or_add(&key);
         let held = pods::is_held(&pod, &self.identity);
         if let Some(cost) = pods::deletion_cost(&pod) {
@@ -371,27 +381,5 @@ fn identity<K: Resource>(kind: usize, object: &K) -> String {
     )
 }
 
-/// Why the ReplicaSet cannot make the pods it was told to: quota, admission. Only if the word is about the present `replicas`.
-fn creation_failure(deployment: &Deployment, replicas: i32) -> Option<BootFailure> {
-    let status = deployment.status.as_ref()?;
-    if status.observed_generation < deployment.metadata.generation
-        || status.replicas.unwrap_or(0) >= replicas
-    {
-        return None;
-    }
-    let condition = status
-        .conditions
-        .as_ref()?
-        .iter()
-        .find(|c| c.type_ == "ReplicaFailure" && c.status == "True")?;
-    Some(BootFailure {
-        reason: condition
-            .reason
-            .clone()
-            .unwrap_or_else(|| "FailedCreate".to_owned()),
-        message: condition
-            .message
-            .clone()
-            .unwrap_or_else(|| "the pod was refused".to_owned()),
-    })
-}
+#[cfg(test)]
+mod tests;

@@ -59,8 +59,7 @@ impl Functions {
             self.local.name_functions();
         }
         let before = std::mem::take(&mut self.targets);
-        let mut routes = Routes::default();
-        let mut shown = Vec::new();
+        let (mut shown, mut hosts) = (Vec::new(), Vec::new());
         for function in &self.functions {
             let mut paths = HashMap::new();
             for (manifest, program) in &function.entrypoints {
@@ -74,17 +73,14 @@ impl Functions {
                 shown.push(target);
                 self.targets.insert(name, key);
             }
-            let host = Host {
+            hosts.push(Arc::new(Host {
                 function: function.name.clone(),
                 // The only door is one where every function answers.
                 visibility: Default::default(),
                 paths,
-            };
-            routes = routes.with(&host_of(function), Some(host));
+            }));
         }
-        if let [only] = self.functions.as_slice() {
-            routes = routes.with_fallback(Some(&host_of(only)));
-        }
+        let routes = routes(&self.functions, &hosts);
         self.proxy.routes.store(Arc::new(routes));
         self.local.show(shown);
         self.retire(before.into_values());
@@ -161,6 +157,24 @@ impl Functions {
             !is_over
         });
         self.retired.extend(abandoned);
+    }
+}
+
+/// Routes to the paths of each function.
+fn routes(functions: &[LocalFunction], paths: &[Arc<Host>]) -> Routes {
+    let mut routes = Routes::default();
+    for (function, paths) in functions.iter().zip(paths) {
+        for host in &function.hosts {
+            routes = routes.with(host, Some(paths.clone()));
+        }
+    }
+    // Last: nobody's custom host is in the way of another's default one.
+    for (function, paths) in functions.iter().zip(paths) {
+        routes = routes.with(&host_of(function), Some(paths.clone()));
+    }
+    match functions {
+        [only] => routes.with_fallback(Some(&host_of(only))),
+        _ => routes,
     }
 }
 

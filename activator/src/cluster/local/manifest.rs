@@ -13,6 +13,7 @@ use crds::{
     Function,
     entrypoint::{Entrypoint, resolve},
     function::EntrypointFields,
+    hosts::custom,
 };
 use kube::ResourceExt;
 use serde::Deserialize;
@@ -32,6 +33,8 @@ pub struct LocalFunction {
     pub namespace: String,
     /// Its name.
     pub name: String,
+    /// Its hosts, besides the default one.
+    pub hosts: Vec<String>,
     /// Bundles and entrypoints in the order of the manifest, and what each runs.
     pub entrypoints: Vec<(Entrypoint, Program)>,
 }
@@ -67,8 +70,13 @@ pub fn read(files: &[PathBuf]) -> Result<Manifests, Problems> {
             Err(error) => problems.push(format!("{}: {error}", file.display())),
         }
     }
-    let mut seen = HashSet::new();
+    let (mut seen, mut hosts) = (HashSet::new(), HashSet::new());
     for function in &manifests.functions {
+        for host in function.hosts.iter().filter(|host| !hosts.insert(*host)) {
+            let problem =
+                format!("spec.hosts: two Functions want {host}: take it out of one of them");
+            problems.push(problem);
+        }
         if !seen.insert((&function.namespace, &function.name)) {
             let (namespace, name) = (&function.namespace, &function.name);
             let problem =
@@ -148,6 +156,7 @@ fn understand(
     let function = LocalFunction {
         namespace: function.namespace().unwrap_or_else(|| NAMESPACE.to_owned()),
         name: function.name_any(),
+        hosts: custom(&function.spec),
         entrypoints: runnable,
     };
     Ok((function, notes))

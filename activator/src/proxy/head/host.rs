@@ -2,10 +2,8 @@
 
 use std::{borrow::Cow, net::Ipv6Addr};
 
+use crds::hosts::normal;
 use http::{header::HOST, request::Parts};
-
-/// The longest DNS name (RFC 1035 §2.3.4).
-const NAME_BYTES: usize = 253;
 
 /// The host of a request as routes know it: in lower case, without port, trailing dot and brackets.
 ///
@@ -33,8 +31,7 @@ pub(crate) fn of(parts: &Parts) -> Result<Cow<'_, str>, &'static str> {
     parse(host).ok_or("the Host header is malformed")
 }
 
-/// Reads `uri-host [":" port]` (RFC 9110 §7.2). A name has letters, digits, `-`, `_` and dots: what else RFC 3986 §3.2.2 would allow, percent
-/// signs above all, is no name in DNS. `None` if it is anything else.
+/// Reads `uri-host [":" port]` (RFC 9110 §7.2), a name as the operator spells it too. `None` if it is anything else.
 pub(crate) fn parse(host: &str) -> Option<Cow<'_, str>> {
     if let Some(literal) = host.strip_prefix('[') {
         let (address, port) = literal.split_once(']')?;
@@ -43,21 +40,7 @@ pub(crate) fn parse(host: &str) -> Option<Cow<'_, str>> {
         return is_port.then(|| Cow::Owned(address.to_string()));
     }
     let (name, port) = host.split_once(':').unwrap_or((host, ""));
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let is_name = name.len() <= NAME_BYTES && name.split('.').all(is_label) && is_port(port);
-    if !is_name {
-        return None;
-    }
-    Some(if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        Cow::Owned(name.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(name)
-    })
-}
-
-fn is_label(label: &str) -> bool {
-    let is_in_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    !label.is_empty() && label.bytes().all(is_in_name)
+    is_port(port).then(|| normal(name)).flatten()
 }
 
 /// RFC 3986 §3.2.3 allows an empty port.

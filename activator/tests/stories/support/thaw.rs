@@ -247,13 +247,14 @@ impl Thaw {
     }
 
     fn lead(&self, namespace: &str, function: &str, paths: HashMap<String, Arc<Route>>) {
-        let host = Host {
+        let host = Arc::new(Host {
             function: function.to_owned(),
             visibility: Default::default(),
             paths,
-        };
+        });
         let name = format!("{function}--{namespace}.thaw.test");
-        let routes = self.proxy.routes.load().with(&name, Some(host));
+        let routes = self.proxy.routes.load().with(&name, Some(host.clone()));
+        let routes = routes.with_inside(&format!("{function}.{namespace}"), Some(host));
         self.proxy.routes.store(Arc::new(routes));
     }
 
@@ -261,15 +262,17 @@ impl Thaw {
     pub(crate) fn limit_to_the_cluster(&self, function: &str) {
         let name = format!("{function}--prod.thaw.test");
         let routes = self.proxy.routes.load();
-        let host = routes.host(&name).unwrap();
-        let host = Host {
+        let host = routes.host(&name, Door::Public).unwrap();
+        let host = Arc::new(Host {
             function: host.function.clone(),
             visibility: Visibility::Cluster,
             paths: host.paths.clone(),
-        };
-        self.proxy
-            .routes
-            .store(Arc::new(routes.with(&name, Some(host))));
+        });
+        let inside = format!("{function}.prod");
+        let routes = routes
+            .with(&name, Some(host.clone()))
+            .with_inside(&inside, Some(host));
+        self.proxy.routes.store(Arc::new(routes));
     }
 
     /// One more door.

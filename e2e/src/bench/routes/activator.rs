@@ -101,7 +101,8 @@ impl Activator {
             visibility: Visibility::Public,
             paths,
         });
-        let routes = self.proxy.routes.load().with(host, host_of);
+        let routes = self.proxy.routes.load();
+        let routes = routes.with(host, host_of.map(Arc::new));
         self.proxy.routes.store(Arc::new(routes));
     }
 

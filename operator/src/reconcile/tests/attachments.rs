@@ -238,8 +238,9 @@ async fn what_is_wanted_no_longer_in_an_attachment_is_taken_back_and_defaults_st
         .await;
     assert!(applied.attachments[0].is_new && applied.error.is_none());
     let requests = operator.double.take_requests();
-    assert_eq!(requests[0].body["spec"], json!({"size": 1}));
-    assert_eq!(requests[0].body["metadata"].get("annotations"), None);
+    let created = writes(&requests)[0];
+    assert_eq!(created.body["spec"], json!({"size": 1}));
+    assert_eq!(created.body["metadata"].get("annotations"), None);
     assert_eq!(
         operator.widget()["metadata"]["labels"]["thaw.dev/namespace"],
         "prod"

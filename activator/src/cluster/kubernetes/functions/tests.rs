@@ -9,6 +9,7 @@ use crate::{
     held::Limits,
     metrics::Metrics,
     proxy::TrustedProxies,
+    server::Door,
 };
 
 type Ordered = UnboundedReceiver<(Arc<Entrypoint>, Order)>;
@@ -33,7 +34,8 @@ fn functions() -> (Functions, Arc<Entrypoints>, Ordered) {
     let nowhere = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
     let client = kube::Client::try_from(nowhere).unwrap();
     let (reports, _) = Reports::new(client);
-    let functions = Functions::new("test".to_owned(), proxy, entrypoints.clone(), reports);
+    let hosts = Hosts::new("test".to_owned(), "cluster.local".to_owned());
+    let functions = Functions::new(hosts, proxy, entrypoints.clone(), reports);
     (functions, entrypoints, ordered)
 }
 
@@ -95,7 +97,8 @@ async fn a_revision_that_is_asked_about_has_one_instance_before_and_after_the_tr
     let gone = functions.seen(function(json!({"readyRevision": "new"})));
     assert_eq!(gone, [key("old")]);
     let routes = functions.proxy.routes.load();
-    let route = &routes.host("shop--prod.test").unwrap().paths["/"];
+    let host = routes.host("shop--prod.test", Door::Public).unwrap();
+    let route = &host.paths["/"];
     let target = route.target.as_ref().unwrap().key.clone();
     assert_eq!(target, key("new"));
 }

@@ -102,3 +102,58 @@ fn an_answer_goes_with_its_question() {
     assert!(news.try_recv().is_ok());
     assert_eq!(reports.written(), Value::Null);
 }
+
+fn made_at(second: i64) -> Time {
+    Time(Timestamp::from_second(second).unwrap())
+}
+
+#[test]
+fn the_digest_that_ran_is_written_when_the_node_says_it_and_not_with_every_boot() {
+    let (reports, mut news) = reports();
+    reports.function(&function(json!({})));
+    reports.boot(&key("one"), &booted());
+    assert_eq!(reports.written()["lastBoot"].get("image"), None);
+    while news.try_recv().is_ok() {}
+
+    reports.ran(&key("one"), "a@sha256:1", Some(&made_at(10)));
+    assert!(news.try_recv().is_ok());
+    let boot = reports.written()["lastBoot"].clone();
+    assert_eq!(boot["image"], "a@sha256:1");
+
+    reports.function(&function(json!({"lastBoot": boot})));
+    for second in 11..20 {
+        reports.ran(&key("one"), "a@sha256:1", Some(&made_at(second)));
+        reports.boot(&key("one"), &booted());
+    }
+    assert!(news.try_recv().is_err(), "nothing has changed");
+
+    // The tag stands for something else now; an older pod that is listed again does not count.
+    reports.ran(&key("one"), "a@sha256:2", Some(&made_at(30)));
+    assert!(news.try_recv().is_ok());
+    reports.ran(&key("one"), "a@sha256:1", Some(&made_at(10)));
+    assert_eq!(reports.written()["lastBoot"]["image"], "a@sha256:2");
+    assert!(news.try_recv().is_err());
+}
+
+#[test]
+fn a_digest_is_told_of_its_own_revision_only_and_a_failed_boot_ran_none() {
+    let (reports, _news) = reports();
+    reports.function(&function(json!({})));
+    reports.boot(&key("old"), &booted());
+    reports.ran(&key("new"), "a@sha256:2", Some(&made_at(10)));
+    assert_eq!(reports.written()["lastBoot"].get("image"), None);
+    reports.boot(&key("new"), &booted());
+    assert_eq!(reports.written()["lastBoot"]["image"], "a@sha256:2");
+    let report = BootReport {
+        failure: Some(failure()),
+        ..booted()
+    };
+    reports.boot(&key("new"), &report);
+    assert_eq!(reports.written()["lastBoot"].get("image"), None);
+    // A process that has just started knows the digest from the status.
+    let boot = json!({"at": "2030-01-01T00:00:00Z", "revision": "new", "outcome": "Succeeded", "duration": 1.0, "image": "a@sha256:2"});
+    let (reports, mut news) = self::reports();
+    reports.function(&function(json!({"lastBoot": boot})));
+    reports.boot(&key("new"), &booted());
+    assert!(news.try_recv().is_err());
+}

@@ -7,18 +7,19 @@ use crds::status::{BootOutcome, LastBoot, Verified};
 /// Something that is said about an entrypoint.
 pub(super) trait Word {
     /// What makes two of them the same to a reader.
-    fn tells(&self) -> (BootOutcome, &str, &str);
+    fn tells(&self) -> (BootOutcome, &str, &str, Option<&str>);
 }
 
 impl Word for LastBoot {
-    fn tells(&self) -> (BootOutcome, &str, &str) {
-        (self.outcome, &self.reason, &self.revision)
+    fn tells(&self) -> (BootOutcome, &str, &str, Option<&str>) {
+        let image = self.image.as_deref();
+        (self.outcome, &self.reason, &self.revision, image)
     }
 }
 
 impl Word for Verified {
-    fn tells(&self) -> (BootOutcome, &str, &str) {
-        (self.outcome, &self.reason, &self.revision)
+    fn tells(&self) -> (BootOutcome, &str, &str, Option<&str>) {
+        (self.outcome, &self.reason, &self.revision, None)
     }
 }
 
@@ -43,6 +44,12 @@ impl<T: Word> Words<T> {
     /// Everything, the newest of each entrypoint.
     pub(super) fn all(&self) -> BTreeMap<&String, &T> {
         self.shown.iter().chain(&self.unsent).collect()
+    }
+
+    /// The newest about an entrypoint.
+    pub(super) fn of(&self, entrypoint: &str) -> Option<&T> {
+        let unsent = self.unsent.get(entrypoint);
+        unsent.or_else(|| self.shown.get(entrypoint))
     }
 
     /// What a watch shows; what it does not show yet and is still of use is kept.

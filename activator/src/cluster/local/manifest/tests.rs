@@ -62,6 +62,38 @@ fn documents_are_functions_in_their_order_and_empty_ones_are_none() {
 }
 
 #[test]
+fn hosts_are_read_as_the_cluster_would_and_claimed_once() {
+    let spec = |hosts: &str| {
+        format!(
+            "{{image: a, hosts: [{hosts}], entrypoints: [{{name: web, path: /, command: [x]}}]}}"
+        )
+    };
+    let read = function(&spec("Shop.Example.com., shop.example.com")).unwrap();
+    assert_eq!(read.functions[0].hosts, ["shop.example.com"]);
+    one_problem(
+        function(&spec("'*.example.com'")),
+        &["spec.hosts[0]", "DNS name"],
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, host: &str| {
+        let path = folder.path().join(name);
+        let text = format!(
+            "{{apiVersion: thaw.dev/v1alpha1, kind: Function, metadata: {{name: {name}}}, spec: {}}}",
+            spec(host)
+        );
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let files = [file("a", "shop.example.com"), file("b", "SHOP.example.com")];
+    let Problems(problems) = super::read(&files).unwrap_err();
+    assert_eq!(
+        problems,
+        ["spec.hosts: two Functions want shop.example.com: take it out of one of them"]
+    );
+}
+
+#[test]
 fn a_field_that_nobody_reads_is_named_by_its_path() {
     for (read, path) in [
         (entrypoint("comand: [y]"), "spec.entrypoints[web].comand"),

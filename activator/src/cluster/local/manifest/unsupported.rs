@@ -13,7 +13,9 @@ const NO_REVISIONS: &str =
 pub(super) fn notes(spec: &FunctionSpec) -> Vec<String> {
     let FunctionSpec {
         image: _,
+        hosts,
         visibility,
+        max_size,
         defaults,
         bundles,
         entrypoints,
@@ -25,6 +27,15 @@ pub(super) fn notes(spec: &FunctionSpec) -> Vec<String> {
     ];
     if revision_history_limit.is_some() {
         notes.push(format!("spec.revisionHistoryLimit: {NO_REVISIONS}"));
+    }
+    if !hosts.is_empty() {
+        notes.push(
+            "spec.hosts: there is no DNS for them here; requests with such a Host are answered"
+                .into(),
+        );
+    }
+    if max_size.is_some() {
+        notes.push("spec.maxSize: has no effect here: there is no image".into());
     }
     if *visibility == Some(Visibility::Cluster) {
         notes.push("spec.visibility: there is one address here, and every function answers".into());

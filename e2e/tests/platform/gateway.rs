@@ -1,0 +1,173 @@
+//! The Gateway API in place of Ingresses, from before it is installed.
+
+use std::{env, path::PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use crds::names;
+use e2e::{
+    Namespace,
+    ingress::Call,
+    namespace::{SOON, condition},
+    platform::{NAMESPACE, RELEASE, helm},
+    program::{attempt, run},
+    story, until,
+};
+use k8s_openapi::api::core::v1::Service;
+use kube::{
+    Api, ResourceExt,
+    api::{DynamicObject, ListParams},
+    core::{ApiResource, GroupVersionKind},
+};
+
+/// Between two looks of the operator for an API that was missing, with time to spare.
+const LOOKED_AGAIN: std::time::Duration = std::time::Duration::from_secs(150);
+const ADDON: &str = "e2e/cluster/conf/addons/gateway.yaml";
+
+fn shop(host: &str) -> String {
+    format!(
+        "
+apiVersion: thaw.dev/v1alpha1
+kind: Function
+metadata: {{name: shop}}
+spec:
+  image: dev.local/thaw-fixture:dev
+  hosts: ['{host}']
+  defaults: {{resources: {{requests: {{cpu: 5m, memory: 8Mi}}}}}}
+  entrypoints: [{{name: web, path: /, scale: {{idleAfter: 10m}}}}]
+"
+    )
+}
+
+/// Where e2e/cluster/build.sh keeps the CustomResourceDefinitions.
+fn definitions() -> Result<PathBuf> {
+    let cache = env::var_os("KB_CACHE").map(PathBuf::from).or_else(|| {
+        let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+        let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+        base.or_else(home).map(|base| base.join("kubebox"))
+    });
+    Ok(cache.context("HOME is not set")?.join("gateway-api"))
+}
+
+async fn upgrade(values: &[&str]) -> Result<()> {
+    let always = [
+        "upgrade",
+        RELEASE,
+        "charts/thaw",
+        "--reset-then-reuse-values",
+        "--wait",
+    ];
+    helm(&[always.as_slice(), values].concat()).await.map(drop)
+}
+
+/// Waits until the condition RoutesReady has this status, and gives its reason and message.
+async fn routes(namespace: &Namespace, is: &str) -> Result<String> {
+    until(&format!("RoutesReady is {is}"), LOOKED_AGAIN, async || {
+        let shop = namespace.functions().get("shop").await?;
+        let (status, message) = condition(&shop, "RoutesReady");
+        ensure!(status == is, "it is {status}: {message}");
+        Ok(message)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn routes_attach_to_a_gateway_as_soon_as_there_is_one() -> Result<()> {
+    story("gateway", async |namespace| {
+        let told = tell(namespace).await;
+        // Before anything is judged, so that the stories after this one find Thaw as it was.
+        upgrade(&["--set-json", r#"{"gateway": null}"#]).await?;
+        let definitions = definitions()?.display().to_string();
+        for file in [ADDON, &definitions] {
+            let gone = ["delete", "--ignore-not-found", "--wait", "-f", file];
+            attempt("kubectl", &gone, "").await?;
+        }
+        told
+    })
+    .await
+}
+
+async fn tell(namespace: &Namespace) -> Result<()> {
+    let host = format!("{}.example.test", namespace.name);
+    let gateway =
+        r#"{"gateway": {"name": "traefik", "namespace": "gateway", "sectionName": "web"}}"#;
+    upgrade(&["--set-json", gateway]).await?;
+    namespace.apply_ready("shop", &shop(&host)).await?;
+    let missing = routes(namespace, "False").await?;
+    ensure!(missing.starts_with("GatewayMissing: "), "{missing}");
+    namespace.get("shop", "/").await?.ok()?;
+
+    let definitions = definitions()?.display().to_string();
+    run("kubectl", &["apply", "--server-side", "-f", &definitions]).await?;
+    let established = ["wait", "--for=condition=Established", "-f", &definitions];
+    run("kubectl", &established).await?;
+    run("kubectl", &["apply", "-f", ADDON]).await?;
+    let status = "-n gateway rollout status deployment/traefik --timeout=90s";
+    run("kubectl", &status.split(' ').collect::<Vec<_>>()).await?;
+    routes(namespace, "True").await?;
+    let events = namespace.events("shop").await?;
+    let said = events
+        .iter()
+        .filter(|event| event.starts_with("GatewayMissing"));
+    ensure!(said.count() == 1, "{events:?}");
+    attached(namespace).await?;
+
+    // The wildcard of default hosts is the chart's, which has to be asked again.
+    upgrade(&[]).await?;
+    let services = Api::<Service>::namespaced(namespace.client.clone(), "gateway");
+    let spec = services.get("traefik").await?.spec;
+    let address = spec
+        .and_then(|spec| spec.cluster_ip)
+        .context("no address")?;
+    for host in [&host, &namespace.host("shop")] {
+        until(&format!("{host} answers"), SOON, async || {
+            let answer = Call::get(host, "/")
+                .send_to(&format!("{address}:80"))
+                .await?;
+            let answered = answer.fixture()?.entrypoint;
+            ensure!(answered == "web", "{answered} answers");
+            Ok(())
+        })
+        .await?;
+    }
+    namespace
+        .functions()
+        .delete("shop", &Default::default())
+        .await?;
+    until("no HTTPRoute is left", SOON, async || {
+        let left = http_routes(namespace).await?;
+        let left: Vec<_> = left.iter().map(ResourceExt::name_any).collect();
+        ensure!(left.is_empty(), "{left:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// Waits until the Gateway has accepted the one HTTPRoute.
+async fn attached(namespace: &Namespace) -> Result<()> {
+    until("the HTTPRoute is accepted", SOON, async || {
+        let routes = http_routes(namespace).await?;
+        let route = routes.first().context("there is none")?;
+        let parents = route.data["status"]["parents"].as_array();
+        let conditions = parents
+            .into_iter()
+            .flatten()
+            .filter_map(|parent| parent["conditions"].as_array());
+        let mut conditions = conditions.flatten();
+        let is_accepted = conditions.any(|c| c["type"] == "Accepted" && c["status"] == "True");
+        ensure!(is_accepted, "{}", route.data["status"]);
+        Ok(())
+    })
+    .await
+}
+
+/// Those that Thaw wrote for the namespace.
+async fn http_routes(namespace: &Namespace) -> Result<Vec<DynamicObject>> {
+    let kind = GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "HTTPRoute");
+    let kind = ApiResource::from_gvk(&kind);
+    let api = Api::<DynamicObject>::namespaced_with(namespace.client.clone(), NAMESPACE, &kind);
+    let labels = format!("{}={}", names::NAMESPACE, namespace.name);
+    Ok(api
+        .list(&ListParams::default().labels(&labels))
+        .await?
+        .items)
+}
