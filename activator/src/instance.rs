@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use crate::{
     alarm::Alarm,
-    proxy::{body::Held, upload::RequestBody},
+    proxy::{body::Ongoing, upload::RequestBody},
 };
 pub use connection::{Address, Connection};
 pub(crate) use deadlines::{Deadlines, Watched};
@@ -53,7 +53,7 @@ pub struct Instance {
     /// Of invocations that have ended, for the next ones: to set a timer anew costs more than to let an old one be.
     alarms: Mutex<Vec<Alarm>>,
     /// Of answers that are under way.
-    pub(crate) deadlines: Deadlines<Held>,
+    pub(crate) deadlines: Deadlines<Ongoing>,
     /// For the answer to its first invocation. Unset if it was there before this process.
     pub(crate) boot: OnceLock<Booted>,
     invocations: AtomicU64,

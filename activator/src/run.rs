@@ -21,7 +21,7 @@ use crate::{
         kubernetes::{
             hosts::Hosts,
             orders::Writer,
-            owner::{Held, Owner},
+            owner::{HeldLease, Owner},
             pods::catch_up,
             reports::Reports,
             watch::World,
@@ -172,7 +172,7 @@ async fn own(
     health: Arc<Health>,
     mut synced: watch::Receiver<bool>,
     leave: CancellationToken,
-) -> Option<(Owner, Held)> {
+) -> Option<(Owner, HeldLease)> {
     // The sender lives in a task that never ends.
     leave
         .run_until_cancelled(synced.wait_for(|synced| *synced))
@@ -198,9 +198,9 @@ async fn own(
 }
 
 async fn owned(
-    owning: tokio::task::JoinHandle<Option<(Owner, Held)>>,
+    owning: tokio::task::JoinHandle<Option<(Owner, HeldLease)>>,
     lost: bool,
-) -> anyhow::Result<Option<(Owner, Held)>> {
+) -> anyhow::Result<Option<(Owner, HeldLease)>> {
     // Lost, it was awaited already.
     if lost {
         Ok(None)

@@ -33,7 +33,7 @@ use crate::{
     proxy::{Proxy, answer::Failure},
     settings::Edge,
 };
-use connection::{Connection, Protocols};
+use connection::{ClientConnection, Protocols};
 use connections::Connections;
 
 pub use accept::listen;
@@ -104,7 +104,7 @@ impl Server {
                 self.turn_away(stream);
                 continue;
             };
-            let connection = Connection {
+            let connection = ClientConnection {
                 server: self.clone(),
                 peer,
                 door,

@@ -179,7 +179,8 @@ pub struct Edge {
     /// a request that crosses our close on the wire is lost.
     #[arg(long, env = "THAW_KEEP_ALIVE", default_value_t = Self::default().keep_alive)]
     pub keep_alive: humantime::Duration,
-    /// A client that takes nothing of its answer for this long, or less than 16 KiB of it, is cut; with HTTP/2 each stream for itself.
+    /// A client that takes nothing of its answer for this long, or less than 16 KiB of it, is cut; with HTTP/2 each stream for itself, but
+    /// for calls of gRPC.
     #[arg(long, env = "THAW_WRITE_TIMEOUT", default_value_t = Self::default().write_timeout)]
     pub write_timeout: humantime::Duration,
     /// The most bytes of a request's head.

@@ -9,6 +9,7 @@
 //! - [`hosts`]: how hosts are spelled, and who has one that several want
 //! - [`values`]: durations and sizes as Kubernetes writes them
 //! - [`names`]: names, labels and annotations of everything Thaw makes
+//! - `transitions`: changes of a Function for tests, with the feature of that name
 
 pub mod conditions;
 pub mod entrypoint;
@@ -17,6 +18,8 @@ pub mod hosts;
 pub mod names;
 pub mod pod;
 pub mod status;
+#[cfg(feature = "transitions")]
+pub mod transitions;
 pub mod values;
 
 pub use entrypoint::Entrypoint;

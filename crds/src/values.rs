@@ -152,13 +152,20 @@ pub fn quantity(text: &str) -> Option<i128> {
     let (number, unit) = text.split_at(text.find(|c| !is_number(c)).unwrap_or(text.len()));
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
+    let mut scale = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
     let unit = match unit.strip_prefix(['e', 'E']) {
         Some(exponent) if !exponent.is_empty() && unit != "Ei" => {
-            NANO.checked_mul(10_i128.checked_pow(exponent.parse().ok()?)?)?
+            let exponent: i32 = exponent.parse().ok()?;
+            let power = 10_i128.checked_pow(exponent.unsigned_abs())?;
+            if exponent < 0 {
+                scale = scale.checked_mul(power)?;
+                NANO
+            } else {
+                NANO.checked_mul(power)?
+            }
         }
         _ => UNITS.iter().find(|(name, _)| *name == unit)?.1,
     };
-    let scale = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
     // Kubernetes rounds up what is smaller than a billionth.
     Some(sign * ((digits.checked_mul(unit)? + scale - 1) / scale))
 }
@@ -209,6 +216,7 @@ mod tests {
             ("2", "2000m"),
             ("0.1k", "100"),
             ("1e3", "1k"),
+            ("5e-3", "5m"),
             ("+1", "1"),
         ] {
             assert!(

@@ -75,15 +75,24 @@ pub async fn kill(client: &Client, component: &str) -> Result<()> {
             api.delete(&pod.name_any(), &at_once).await?;
             continue;
         }
-        let statuses = pod.status.and_then(|status| status.container_statuses);
-        let ids = statuses.iter().flatten();
-        for id in ids.filter_map(|container| container.container_id.as_deref()) {
-            let id = id.trim_start_matches("containerd://");
-            let socket = format!("{}/containerd.sock", cluster_run());
-            let kill = ["tasks", "kill", "--signal", "SIGKILL", id];
-            let at = ["-a", &socket, "-n", "k8s.io"];
-            run("ctr", &[at.as_slice(), kill.as_slice()].concat()).await?;
-        }
+        signal(&pod, "SIGKILL").await?;
+    }
+    Ok(())
+}
+
+/// Sends a signal to the containers of a pod, whose node is this machine.
+///
+/// # Errors
+/// When one of them is gone.
+pub async fn signal(pod: &Pod, signal: &str) -> Result<()> {
+    let statuses = pod.status.iter();
+    let containers = statuses.flat_map(|status| status.container_statuses.iter().flatten());
+    for id in containers.filter_map(|container| container.container_id.as_deref()) {
+        let id = id.trim_start_matches("containerd://");
+        let socket = format!("{}/containerd.sock", cluster_run());
+        let kill = ["tasks", "kill", "--signal", signal, id];
+        let at = ["-a", &socket, "-n", "k8s.io"];
+        run("ctr", &[at.as_slice(), kill.as_slice()].concat()).await?;
     }
     Ok(())
 }
@@ -127,6 +136,30 @@ pub async fn helm(arguments: &[&str]) -> Result<String> {
     let mut all = vec!["-n", NAMESPACE];
     all.extend(arguments);
     run("helm", &all).await
+}
+
+/// Upgrades the release with other values, as `--set-json` takes them, for as long as `tell` takes; afterwards it has those that it had
+/// before, whatever came of it.
+///
+/// # Errors
+/// What `tell` says, or `helm`.
+pub async fn with<T>(values: &str, tell: impl AsyncFnOnce() -> Result<T>) -> Result<T> {
+    let file = tempfile::NamedTempFile::with_suffix(".yaml")?;
+    let said = helm(&["get", "values", RELEASE, "-o", "yaml"]).await?;
+    tokio::fs::write(file.path(), said).await?;
+    let before = file.path().display().to_string();
+    let upgrade = ["upgrade", RELEASE, "charts/thaw", "--wait"];
+    let change = ["--reset-then-reuse-values", "--set-json", values];
+    let back = ["--reset-values", "-f", &before];
+
+    helm(&[upgrade.as_slice(), change.as_slice()].concat()).await?;
+    let told = match serving().await {
+        Ok(()) => tell().await,
+        Err(error) => Err(error),
+    };
+    helm(&[upgrade.as_slice(), back.as_slice()].concat()).await?;
+    serving().await?;
+    told
 }
 
 #[cfg(test)]

@@ -23,9 +23,11 @@ use prometheus_client::{encoding::text, registry::Registry};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
-    time::{Instant, timeout},
+    time::timeout,
 };
 use tracing::{debug, warn};
+
+use crate::leader::fence::Moment;
 
 /// Connections at once. More wait: who asks is the kubelet and a Prometheus or two.
 const CONNECTIONS: usize = 32;
@@ -38,13 +40,13 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 #[derive(Clone, Debug)]
 pub struct Health {
     synced: Arc<AtomicBool>,
-    renewed: watch::Receiver<Option<Instant>>,
+    renewed: watch::Receiver<Option<Moment>>,
     expiry: Duration,
 }
 
 impl Health {
     /// Of an operator that leads while `renewed` is younger than `expiry`.
-    pub fn new(renewed: watch::Receiver<Option<Instant>>, expiry: Duration) -> Self {
+    pub fn new(renewed: watch::Receiver<Option<Moment>>, expiry: Duration) -> Self {
         Self {
             synced: Arc::default(),
             renewed,
@@ -172,7 +174,7 @@ mod tests {
             (StatusCode::OK, StatusCode::OK)
         );
 
-        renewed.send_replace(Some(Instant::now()));
+        renewed.send_replace(Some(Moment::now()));
         assert_eq!(status("/readyz"), StatusCode::SERVICE_UNAVAILABLE);
         health.set_synced();
         assert_eq!(

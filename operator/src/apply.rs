@@ -16,8 +16,8 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, Client, ResourceExt};
 
 use crate::{desired::Plan, observe::Observed};
-pub(crate) use object::remove;
 pub use object::{Error, Outcome, Problem};
+pub(crate) use object::{Removal, remove};
 use object::{ensure, owned};
 
 /// What became of a [`Plan`].
@@ -29,6 +29,8 @@ pub struct Applied {
     pub outcomes: Vec<Outcome>,
     /// Orphans that are gone now.
     pub removed: Vec<Arc<Deployment>>,
+    /// Whether something that was to go changed since it was observed.
+    pub is_outrun: bool,
     /// The first error that another try may mend.
     pub error: Option<Error>,
 }
@@ -60,8 +62,9 @@ pub async fn apply(
     }
     for orphan in &plan.orphans {
         match remove(&api, "Deployment", &**orphan).await {
-            Ok(true) => applied.removed.push(orphan.clone()),
-            Ok(false) => {}
+            Ok(Removal::Done) => applied.removed.push(orphan.clone()),
+            Ok(Removal::Needless) => {}
+            Ok(Removal::Outrun) => applied.is_outrun = true,
             Err(error) => applied.error = applied.error.or(Some(error)),
         }
     }
@@ -91,8 +94,11 @@ async fn attach(
     }
     for (kind, surplus) in &plan.surplus {
         let api = kind.api(client, &surplus.namespace().unwrap_or_default());
-        let end = remove(&api, kind.name, &**surplus).await;
-        applied.error = applied.error.take().or(end.err());
+        match remove(&api, kind.name, &**surplus).await {
+            Ok(Removal::Done | Removal::Needless) => {}
+            Ok(Removal::Outrun) => applied.is_outrun = true,
+            Err(error) => applied.error = applied.error.take().or(Some(error)),
+        }
     }
     is_guarded
 }

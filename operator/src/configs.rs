@@ -192,12 +192,17 @@ impl Configs {
             entry.map(|entry| entry.changes)
         };
         let contents = read(client, object).await?;
+        self.keep(object, before, &contents);
+        Ok(contents)
+    }
+
+    /// Keeps what was read, unless there was a change since the reading began, after so many.
+    fn keep(&self, object: &Object, changes: Option<u64>, contents: &Contents) {
         if let Some(entry) = self.known().get_mut(object)
-            && Some(entry.changes) == before
+            && Some(entry.changes) == changes
         {
             entry.contents = Some(contents.clone());
         }
-        Ok(contents)
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<Object, Entry>> {

@@ -6,8 +6,13 @@
 mod attachments;
 mod inquiries;
 mod merged;
+mod patience;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
 
 use crds::names;
 use futures::{
@@ -25,7 +30,10 @@ use kube::{
         watcher::{self, Event},
     },
 };
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{Instrument, debug, warn};
 
@@ -43,10 +51,18 @@ use crate::{
 
 /// Functions reconciled at once: enough to hide the API server's latency, few enough to leave it to others.
 const CONCURRENCY: u16 = 8;
+/// Of those, Functions whose last reconcile was slow: a namespace whose webhooks hang leaves the rest to others.
+const SLOW_ONES: usize = 4;
+/// When one that found no room is tried again.
+const ROOM: Duration = Duration::from_secs(2);
 /// A watch ends after this many seconds and is resumed; one whose connection died silently is noticed 5 s later.
 const WATCH: u32 = 60;
 /// Longest reconcile. A Function of 100 entrypoints takes 200 writes; a connection that died silently is not waited for longer.
 const OVERDUE: Duration = Duration::from_secs(60);
+
+/// A Function at rest is looked at again after this long, or up to half as much later so that not all are at once. The look is at the
+/// caches and asks nobody; it is there for a wait whose end nobody tells, should one have been overlooked.
+const RESYNC: Duration = Duration::from_secs(600);
 
 type Request = Result<ReconcileRequest<Guarded>, watcher::Error>;
 
@@ -77,8 +93,15 @@ pub async fn run(
     // The caches wake only the one task that asked last whether they are filled: this one asks, the reconciles ask the token.
     let filled = CancellationToken::new();
     let is_filled = filled.clone();
+    let room = Arc::new(Semaphore::new(SLOW_ONES));
     let ends = controller::applier(
-        move |function, context| measured(function, context, metrics.clone(), is_filled.clone()),
+        move |function, context: Arc<Context>| {
+            let Some(place) = place(&function, &context, &room) else {
+                return future::ok(Action::requeue(ROOM)).boxed();
+            };
+            let work = measured(function, context, metrics.clone(), is_filled.clone());
+            work.inspect(move |_| drop(place)).boxed()
+        },
         |function, error, context: Arc<Context>| retry(&function, error, &context),
         context.clone(),
         caches.functions.clone(),
@@ -245,6 +268,19 @@ fn everything(caches: &Caches) -> Vec<ObjectRef<Guarded>> {
         .collect()
 }
 
+/// Where a Function may be reconciled now, if there is room for it.
+fn place(
+    function: &Guarded,
+    context: &Context,
+    room: &Arc<Semaphore>,
+) -> Option<Option<OwnedSemaphorePermit>> {
+    if context.memory.is_slow(function) {
+        room.clone().try_acquire_owned().ok().map(Some)
+    } else {
+        Some(None)
+    }
+}
+
 /// One reconcile, in a task of its own: a panic ends that one only.
 fn measured(
     object: Arc<Guarded>,
@@ -252,28 +288,38 @@ fn measured(
     metrics: Metrics,
     filled: CancellationToken,
 ) -> BoxFuture<'static, Result<Action, Error>> {
+    let again = Action::requeue(resync(&object));
     let work = async move {
-        let started = Instant::now();
-        // Deployments that the cache does not hold yet would be created again.
-        let end = match timeout(OVERDUE, async {
+        let mut started = Instant::now();
+        let end = timeout(OVERDUE, async {
+            // Deployments that the cache does not hold yet would be created again.
             filled.cancelled().await;
-            reconcile(object, context).await
+            started = Instant::now();
+            reconcile(object.clone(), context.clone()).await
+        });
+        let end = end.await.unwrap_or(Err(Error::Overdue(OVERDUE)));
+        let outcome = match end {
+            Ok(_) => End::Succeeded,
+            Err(_) => End::Failed,
+        };
+        let took = started.elapsed();
+        context.memory.took(&*object, took);
+        metrics.reconciled(outcome, took);
+        end.map(|action| {
+            let is_at_rest = action == Action::await_change();
+            if is_at_rest { again } else { action }
         })
-        .await
-        {
-            Ok(end) => end,
-            Err(_) => Err(Error::Overdue(OVERDUE)),
-        };
-        let outcome = if end.is_ok() {
-            End::Succeeded
-        } else {
-            End::Failed
-        };
-        metrics.reconciled(outcome, started.elapsed());
-        end
     };
     let task = tokio::spawn(work.in_current_span());
     task.map(|end| end.unwrap_or(Err(Error::Panicked))).boxed()
+}
+
+/// The same for an object each time, and evenly spread over all.
+fn resync(object: &Guarded) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    object.uid().hash(&mut hasher);
+    let share = hasher.finish() % 1000;
+    RESYNC + RESYNC / 2 * u32::try_from(share).unwrap_or(0) / 1000
 }
 
 fn retry(function: &Guarded, error: &Error, context: &Context) -> Action {

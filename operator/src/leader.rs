@@ -4,10 +4,15 @@
 //! - Two replicas do not lead at once, as long as their clocks run at the same speed: a leader stops [`RENEW_WITHIN`] after the start
 //!   of its last renewal, others start [`DURATION`] after they saw that renewal or later. Times written in the Lease are for
 //!   people; nobody compares them with a clock.
+//! - A replica that was stopped meanwhile writes nothing when it goes on: see [`fence`].
 //! - Every write names the version it replaces, so of two that write at once one fails.
+//! - A Lease that nobody renews has a new holder [`DURATION`] and two [`RETRY`] after its last renewal.
 //!
 //! # Assumptions
-//! The caller stops leading when [`Leader::lead`] returns, best by ending the process. Identities are unique.
+//! The caller stops leading when [`Leader::lead`] returns, best by ending the process. Identities are unique. The chart makes the Lease,
+//! held by nobody: one that is missing was deleted, and whose it was may believe to hold it until it has expired.
+
+pub mod fence;
 
 use std::time::Duration;
 
@@ -19,20 +24,24 @@ use k8s_openapi::{
 use kube::{Api, Client, api::PostParams};
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, timeout},
 };
 use tracing::{debug, info, warn};
 
+use fence::{Fence, Moment};
+
 /// A Lease that nobody renewed for so long is free.
-pub const DURATION: Duration = Duration::from_secs(15);
+pub const DURATION: Duration = Duration::from_secs(12);
 /// A leader renews so often.
-pub const RENEW_EVERY: Duration = Duration::from_secs(5);
+pub const RENEW_EVERY: Duration = Duration::from_secs(3);
 /// A leader that could not renew for so long is none any more. The rest of [`DURATION`] is for its last requests to end.
-pub const RENEW_WITHIN: Duration = Duration::from_secs(10);
+pub const RENEW_WITHIN: Duration = Duration::from_secs(9);
 /// Wait between two looks at a Lease that somebody else holds, and between two tries to renew: a hand-over takes this long.
-pub const RETRY: Duration = Duration::from_secs(2);
+pub const RETRY: Duration = Duration::from_secs(1);
 /// Longest wait for one answer, so that a dead connection costs one try and not all of them.
 const ANSWER: Duration = Duration::from_secs(3);
+/// The longest that any version of Thaw asked others to wait. Who writes a longer time into its Lease is not believed.
+const LONGEST: Duration = Duration::from_secs(15);
 
 /// One replica's part in the election.
 pub struct Leader {
@@ -40,7 +49,16 @@ pub struct Leader {
     name: String,
     identity: String,
     held: Option<Lease>,
-    renewed: watch::Sender<Option<Instant>>,
+    renewed: watch::Sender<Option<Moment>>,
+}
+
+/// What a candidate saw last, and since when it has been so.
+struct Seen {
+    /// The version of the Lease; `None` if it was missing.
+    version: Option<String>,
+    since: Instant,
+    /// How long it has to stay so until the Lease is free.
+    wait: Duration,
 }
 
 /// What became of one try.
@@ -65,8 +83,13 @@ impl Leader {
     }
 
     /// When the Lease was last renewed; `None` while somebody else leads.
-    pub fn renewed(&self) -> watch::Receiver<Option<Instant>> {
+    pub fn renewed(&self) -> watch::Receiver<Option<Moment>> {
         self.renewed.subscribe()
+    }
+
+    /// Lets only a leader write.
+    pub fn fence(&self) -> Fence {
+        Fence::new(self.renewed.subscribe())
     }
 
     /// Waits until this replica leads.
@@ -74,24 +97,17 @@ impl Leader {
     /// # Cancel safety
     /// A Lease that was just taken may be left behind; [`Self::release`] gives it back.
     pub async fn acquire(&mut self) {
-        // The version of the Lease that was seen last, and since when.
-        let mut seen: Option<(Option<String>, Instant)> = None;
+        let mut seen: Option<Seen> = None;
         loop {
-            let started = Instant::now();
+            let started = Moment::now();
             match answer(self.leases.get_opt(&self.name)).await {
-                Some(Ok(None)) => {
-                    self.create(started).await;
-                }
-                Some(Ok(Some(found))) => {
-                    let version = found.metadata.resource_version.clone();
-                    let since = match &seen {
-                        Some((known, since)) if *known == version => *since,
-                        _ => started,
-                    };
-                    seen = Some((version, since));
-                    if self.is_free(&found) || since.elapsed() >= duration(&found) {
-                        self.replace(self.claim(Some(found)), started).await;
+                Some(Ok(found)) => {
+                    let is_free = found.as_ref().is_some_and(|found| self.is_free(found));
+                    let now = look(seen, found.as_ref());
+                    if is_free || now.since.elapsed() >= now.wait {
+                        self.take(found, started).await;
                     }
+                    seen = Some(now);
                 }
                 Some(Err(error)) => warn!(%error, lease = self.name, "lease not read"),
                 None => warn!(lease = self.name, "lease not read in time"),
@@ -104,6 +120,13 @@ impl Leader {
         }
     }
 
+    async fn take(&mut self, found: Option<Lease>, started: Moment) -> Try {
+        match found {
+            Some(found) => self.replace(self.claim(Some(found)), started).await,
+            None => self.create(started).await,
+        }
+    }
+
     /// Renews the Lease until that fails for good. Call it after [`Self::acquire`].
     ///
     /// # Cancel safety
@@ -111,12 +134,20 @@ impl Leader {
     pub async fn lead(&mut self) {
         loop {
             sleep(RENEW_EVERY).await;
-            let last = self.renewed.borrow().unwrap_or_else(Instant::now);
-            let is_held = timeout_at(last + RENEW_WITHIN, self.renew_or_lose()).await;
-            if !is_held.unwrap_or(false) {
+            let since = self.renewed.borrow().map(|last| last.elapsed());
+            let left = RENEW_WITHIN.saturating_sub(since.unwrap_or(RENEW_WITHIN));
+            // Not even a renewal is sent when it is too late: `timeout` would begin with it.
+            let is_held = !left.is_zero() && self.is_renewed_within(left).await;
+            if !is_held {
+                self.renewed.send_replace(None);
                 return;
             }
         }
+    }
+
+    async fn is_renewed_within(&mut self, time: Duration) -> bool {
+        let renewal = timeout(time, self.renew_or_lose()).await;
+        renewal.unwrap_or(false)
     }
 
     /// Tries until the Lease is renewed or somebody else has it.
@@ -132,6 +163,7 @@ impl Leader {
 
     /// Gives the Lease back, so that the next leader need not wait for it to expire.
     pub async fn release(mut self) {
+        self.renewed.send_replace(None);
         for _ in 0..2 {
             let Some(mut lease) = self.held.take() else {
                 // A cancelled write may have taken it unnoticed.
@@ -157,7 +189,7 @@ impl Leader {
     }
 
     async fn renew(&mut self) -> Try {
-        let started = Instant::now();
+        let started = Moment::now();
         let Some(held) = self.held.clone() else {
             return Try::Lost;
         };
@@ -183,14 +215,14 @@ impl Leader {
         }
     }
 
-    async fn create(&mut self, started: Instant) -> Try {
+    async fn create(&mut self, started: Moment) -> Try {
         let post = PostParams::default();
         let new = self.claim(None);
         let end = answer(self.leases.create(&post, &new)).await;
         self.settle(end, started)
     }
 
-    async fn replace(&mut self, lease: Lease, started: Instant) -> Try {
+    async fn replace(&mut self, lease: Lease, started: Moment) -> Try {
         let end = answer(self.write(&lease)).await;
         self.settle(end, started)
     }
@@ -200,7 +232,7 @@ impl Leader {
         self.leases.replace(&self.name, &post, lease).await
     }
 
-    fn settle(&mut self, end: Option<kube::Result<Lease>>, started: Instant) -> Try {
+    fn settle(&mut self, end: Option<kube::Result<Lease>>, started: Moment) -> Try {
         match end {
             Some(Ok(lease)) => {
                 self.held = Some(lease);
@@ -258,6 +290,20 @@ impl Leader {
     }
 }
 
+/// What is known after one more look.
+fn look(before: Option<Seen>, found: Option<&Lease>) -> Seen {
+    let version = found.and_then(|found| found.metadata.resource_version.clone());
+    match before {
+        Some(seen) if seen.version == version => seen,
+        _ => Seen {
+            version,
+            // After the answer, so that it is no earlier than the renewal which it shows.
+            since: Instant::now(),
+            wait: found.map_or(DURATION, duration),
+        },
+    }
+}
+
 fn holder(lease: &Lease) -> Option<&String> {
     lease.spec.as_ref()?.holder_identity.as_ref()
 }
@@ -266,9 +312,8 @@ fn holder(lease: &Lease) -> Option<&String> {
 fn duration(lease: &Lease) -> Duration {
     let spec = lease.spec.as_ref();
     let seconds = spec.and_then(|spec| spec.lease_duration_seconds);
-    seconds.map_or(DURATION, |s| {
-        Duration::from_secs(u64::try_from(s).unwrap_or(0))
-    })
+    let asked = seconds.map(|s| Duration::from_secs(u64::try_from(s).unwrap_or(0)));
+    asked.map_or(DURATION, |asked| asked.min(LONGEST))
 }
 
 /// The answer, if it comes in time.

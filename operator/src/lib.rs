@@ -17,6 +17,7 @@
 //! - [`controller`]: what is watched, when a Function is reconciled, retries
 //! - [`sweep`]: removes what Functions that are gone left behind
 //! - [`memory`]: what the caches cannot know yet
+//! - [`client`]: how the API server is talked to
 //! - [`leader`]: one operator at a time
 //! - [`run`]: stands by, leads, stops
 //! - [`admin`], [`metrics`], [`settings`]: around it
@@ -24,6 +25,7 @@
 pub mod admin;
 pub mod apply;
 pub mod attachment;
+pub mod client;
 pub mod configs;
 pub mod controller;
 pub mod desired;
@@ -47,3 +49,5 @@ pub mod sweep;
 
 #[cfg(test)]
 mod double;
+#[cfg(test)]
+mod survival;

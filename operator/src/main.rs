@@ -4,13 +4,10 @@ use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use clap::Parser;
-use kube::{
-    Client,
-    runtime::events::{Recorder, Reporter},
-};
+use kube::runtime::events::{Recorder, Reporter};
 use operator::{
     admin::{Admin, Health},
-    controller,
+    client, controller,
     hosts::Claims,
     images::Images,
     leader::{self, Leader},
@@ -29,13 +26,15 @@ async fn main() -> anyhow::Result<ExitCode> {
     settings.log_format.start();
     let (namespace, identity) = (&settings.namespace, &settings.identity);
     let name = crds::names::OPERATOR;
-    let client = Client::try_default().await.context("find the API server")?;
+    let plain = client::connect().await.context("find the API server")?;
 
     let platform = settings.clone().platform();
     let (caches, writers) = Caches::of(&platform.kinds());
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry, caches.clone());
-    let leader = Leader::new(client.clone(), namespace, name, identity);
+    // Its renewals wait for nothing.
+    let leader = Leader::new(plain.clone(), namespace, name, identity);
+    let client = client::polite(leader.fence().around(plain));
     let health = Health::new(leader.renewed(), leader::DURATION);
     let admin = Admin::bind(settings.admin_listen, health.clone(), registry);
     let admin = tokio::spawn(admin.await.context("listen for probes")?.serve());

@@ -19,13 +19,22 @@ use crate::observe::{Caches, Guarded};
 
 /// Shortest wait before a Function that failed is tried again.
 const SHORTEST_RETRY: Duration = Duration::from_secs(1);
-/// Longest wait: a quota or a webhook that is mended is noticed within this time.
-const LONGEST_RETRY: Duration = Duration::from_secs(60);
+/// Longest wait, up to as much again added by chance: whatever is mended is noticed within 10 s, and an answer that does not come is given
+/// up after 15 s, so everything is as it should be half a minute after the API server is.
+const LONGEST_RETRY: Duration = Duration::from_secs(5);
+/// So many Functions are tried again at once, and then one every [`RETRY_SPACING`], however many fail.
+const RETRIES_AT_ONCE: u32 = 100;
+/// See [`RETRIES_AT_ONCE`].
+const RETRY_SPACING: Duration = Duration::from_millis(100);
+/// A reconcile that takes so long waited for answers, as behind a webhook that does not give one.
+const SLOW: Duration = Duration::from_secs(5);
 
 /// One entry for each Function, forgotten with it.
 #[derive(Default)]
 pub struct Memory {
     entries: Mutex<HashMap<ObjectRef<Guarded>, Entry>>,
+    /// When the next retry of all would be, were there one every [`RETRY_SPACING`].
+    next_turn: Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -36,6 +45,7 @@ struct Entry {
     written_on: Option<String>,
     retries: Option<ExponentialBackoff>,
     counts_due: Option<Instant>,
+    is_slow: bool,
     /// Deployments that could be removed, by UID, and since when.
     orphans: HashMap<String, Instant>,
 }
@@ -99,9 +109,9 @@ impl Memory {
         next.map(|age| delay - age)
     }
 
-    /// The wait before the next try; it grows with each one until [`Self::succeeded`].
+    /// The wait before the next try; it grows with each one until [`Self::succeeded`], and with the number of Functions that fail.
     pub fn next_retry<K: Resource>(&self, of: &K) -> Duration {
-        self.entry(of, |entry| {
+        let own = self.entry(of, |entry| {
             let retries = entry.retries.get_or_insert_with(|| {
                 ExponentialBuilder::new()
                     .with_min_delay(SHORTEST_RETRY)
@@ -111,12 +121,35 @@ impl Memory {
                     .build()
             });
             retries.next().unwrap_or(LONGEST_RETRY)
-        })
+        });
+        own.max(self.turn())
+    }
+
+    /// How long until there is a turn among all Functions that fail.
+    fn turn(&self) -> Duration {
+        let now = Instant::now();
+        let mut next = self
+            .next_turn
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let turn = next.map_or(now, |next| next.max(now));
+        *next = Some(turn + RETRY_SPACING);
+        (turn - now).saturating_sub(RETRIES_AT_ONCE * RETRY_SPACING)
     }
 
     /// Nothing is left to try again.
     pub fn succeeded<K: Resource>(&self, of: &K) {
         self.entry(of, |entry| entry.retries = None);
+    }
+
+    /// Whether its last reconcile took so long that it must not hold up others.
+    pub fn is_slow<K: Resource>(&self, of: &K) -> bool {
+        self.entry(of, |entry| entry.is_slow)
+    }
+
+    /// Remembers how long a reconcile took.
+    pub fn took<K: Resource>(&self, of: &K, time: Duration) {
+        self.entry(of, |entry| entry.is_slow = time >= SLOW);
     }
 
     /// Drops an object that is gone.
@@ -157,14 +190,25 @@ mod tests {
     use crate::double::fixtures;
 
     #[test]
-    fn retries_grow_to_a_minute_and_start_again_after_a_success() {
+    fn retries_grow_more_rare_and_start_again_after_a_success() {
         let (memory, function) = (Memory::default(), fixtures::function("hello", "{}"));
         let waits: Vec<_> = (0..12).map(|_| memory.next_retry(&function)).collect();
         assert!(waits[0] >= SHORTEST_RETRY && waits[0] < Duration::from_secs(3));
-        assert!(waits[11] >= Duration::from_secs(30));
+        assert!(waits[11] >= LONGEST_RETRY);
         assert!(waits.iter().all(|wait| *wait <= 2 * LONGEST_RETRY));
         memory.succeeded(&function);
         assert!(memory.next_retry(&function) < Duration::from_secs(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn however_many_fail_only_so_many_are_tried_again() {
+        let memory = Memory::default();
+        let wait = |n| memory.next_retry(&fixtures::function(&format!("f{n}"), "{}"));
+        let waits: Vec<_> = (0..700).map(wait).collect();
+        let within = |time| waits.iter().filter(|wait| **wait <= time).count();
+        assert!(within(2 * SHORTEST_RETRY) >= 100, "some are tried soon");
+        assert!(within(Duration::from_secs(30)) <= 401);
+        assert_eq!(within(Duration::from_secs(61)), 700);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use tracing::{info, warn};
 
 use crate::{
     apply::{Applied, Problem},
-    desired::Plan,
+    desired::{Child, Plan},
     events::events,
     hosts::Hosts,
     observe::{self, Guarded, Observed},
@@ -83,24 +83,28 @@ pub async fn report(
         previous: &observed.previous,
     };
     let wanted = status(facts, &now());
-    let children = plan.wanted.as_deref().unwrap_or_default();
-    let told = events(children, &applied, &observed.previous, &wanted);
     let unseen = context.memory.unseen_status(function);
     let standing = unseen
         .or_else(|| function.status.clone())
         .unwrap_or_default();
-    let later = write(function, &standing, wanted, context).await?;
+    let written = write(function, &standing, &wanted, context).await?;
+    let is_outrun = applied.is_outrun || written == Written::Outrun;
+    let children = plan.wanted.as_deref().unwrap_or_default();
+    let told = told(children, &applied, &observed.previous, &wanted, written);
     publish(function, told, context).await;
 
     if let Some(error) = applied.error {
         return Err(error.into());
     }
-    if is_refused {
+    if is_refused || is_outrun {
         // Nothing tells when a quota or a webhook is mended, or when a foreign object goes away.
         return Ok(Action::requeue(context.memory.next_retry(function)));
     }
     context.memory.succeeded(function);
-    let later = [later, observed.findings.again].into_iter().flatten().min();
+    let later = [written.later(), observed.findings.again]
+        .into_iter()
+        .flatten()
+        .min();
     Ok(later.map_or_else(Action::await_change, Action::requeue))
 }
 
@@ -129,10 +133,31 @@ pub async fn report_unreadable(
         previous: &standing,
     };
     let wanted = status(facts, &now());
-    let told = events(&[], &Applied::default(), &standing, &wanted);
-    let later = write(object, &standing, wanted, context).await?;
+    let written = write(object, &standing, &wanted, context).await?;
+    let told = told(&[], &Applied::default(), &standing, &wanted, written);
     publish(object, told, context).await;
-    Ok(later.map_or_else(Action::await_change, Action::requeue))
+    if written == Written::Outrun {
+        return Ok(Action::requeue(context.memory.next_retry(object)));
+    }
+    context.memory.succeeded(object);
+    Ok(written
+        .later()
+        .map_or_else(Action::await_change, Action::requeue))
+}
+
+/// The Events. What was to be reported and was not will be told when it is.
+fn told(
+    children: &[Child],
+    applied: &Applied,
+    previous: &FunctionStatus,
+    wanted: &FunctionStatus,
+    written: Written,
+) -> Vec<Event> {
+    let reported = match written {
+        Written::Stands | Written::Later(_) => wanted,
+        Written::Outrun => previous,
+    };
+    events(children, applied, previous, reported)
 }
 
 /// Where a Function is reached, without a path.
@@ -192,41 +217,68 @@ fn trouble(entrypoint: Option<&str>, object: &str, problem: &Problem) -> Trouble
     }
 }
 
-/// Writes the status if it differs from what stands there. An answer says how long a write has to wait still.
+/// What became of a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    /// It is there.
+    Stands,
+    /// It has to wait this long still.
+    Later(Duration),
+    /// The object changed since it was looked at. The change brings the next look.
+    Outrun,
+}
+
+impl Written {
+    fn later(self) -> Option<Duration> {
+        match self {
+            Self::Later(wait) => Some(wait),
+            Self::Stands | Self::Outrun => None,
+        }
+    }
+}
+
+/// Writes the status if it differs from what stands there.
 async fn write<K: Resource<DynamicType = ()>>(
     object: &K,
     standing: &FunctionStatus,
-    wanted: FunctionStatus,
+    wanted: &FunctionStatus,
     context: &Context,
-) -> Result<Option<Duration>, Error> {
-    match difference(standing, &wanted) {
+) -> Result<Written, Error> {
+    match difference(standing, wanted) {
         Difference::None => {
-            context.memory.reported(object, wanted);
-            return Ok(None);
+            context.memory.reported(object, wanted.clone());
+            return Ok(Written::Stands);
         }
         Difference::Counts => {
             let wait = context.memory.until_counts_are_due(object, COUNTS_DELAY);
             if !wait.is_zero() {
-                return Ok(Some(wait));
+                return Ok(Written::Later(wait));
             }
         }
         Difference::More => {}
     }
-    apply_status(object, &wanted, context).await?;
-    context.memory.reported(object, wanted);
-    Ok(None)
+    let written = apply_status(object, wanted, context).await?;
+    if written == Written::Stands {
+        context.memory.reported(object, wanted.clone());
+    }
+    Ok(written)
 }
 
 async fn apply_status<K: Resource<DynamicType = ()>>(
     object: &K,
     wanted: &FunctionStatus,
     context: &Context,
-) -> Result<(), Error> {
+) -> Result<Written, Error> {
     let patch = json!({
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),
-        // The UID keeps the status off a Function that was deleted and made anew.
-        "metadata": {"name": object.name_any(), "uid": object.uid()},
+        // The UID keeps the status off a Function that was deleted and made anew. The version keeps off what is said too late, by a leader
+        // that was stopped and does not know yet that another one leads.
+        "metadata": {
+            "name": object.name_any(),
+            "uid": object.uid(),
+            "resourceVersion": object.resource_version(),
+        },
         "status": wanted,
     });
     let params = PatchParams::apply(names::OPERATOR).force();
@@ -235,9 +287,10 @@ async fn apply_status<K: Resource<DynamicType = ()>>(
         .patch_status(&object.name_any(), &params, &Patch::Apply(patch))
         .await
     {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(Written::Stands),
         // It was deleted in the meantime.
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Written::Stands),
+        Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Written::Outrun),
         Err(source) => Err(Error::Status {
             operation: "apply",
             source,

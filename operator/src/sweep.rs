@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::{
-    apply::{Error, remove},
+    apply::{Error, Removal, remove},
     attachment::Home,
     observe::Guarded,
     reconcile::Context,
@@ -16,8 +16,9 @@ use crate::{
 
 /// Shortest wait before a removal that failed is tried again.
 const SHORTEST_RETRY: Duration = Duration::from_secs(1);
-/// Longest wait.
-const LONGEST_RETRY: Duration = Duration::from_secs(60);
+
+/// Longest wait, up to as much again added by chance, as for everything else that is tried again.
+const LONGEST_RETRY: Duration = Duration::from_secs(6);
 
 /// Removes what the Function `gone` left, however often that takes, unless it came back. The cache of Functions has to be
 /// filled.
@@ -28,29 +29,38 @@ pub async fn sweep(gone: &ObjectRef<Guarded>, context: &Context) {
         .without_max_times()
         .with_jitter()
         .build();
-    while let Err(error) = remove_all(gone, context).await {
-        let wait = waits.next().unwrap_or(LONGEST_RETRY);
-        let cause = std::error::Error::source(&error).map(ToString::to_string);
-        warn!(function = %gone, %error, cause, ?wait, "what a Function left is still there");
+    loop {
+        let wait = match remove_all(gone, context).await {
+            Ok(true) => return,
+            Ok(false) => waits.next().unwrap_or(LONGEST_RETRY),
+            Err(error) => {
+                let wait = waits.next().unwrap_or(LONGEST_RETRY);
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                warn!(function = %gone, %error, cause, ?wait, "what a Function left is still there");
+                wait
+            }
+        };
         sleep(wait).await;
     }
 }
 
-async fn remove_all(gone: &ObjectRef<Guarded>, context: &Context) -> Result<(), Error> {
+/// Whether nothing is left.
+async fn remove_all(gone: &ObjectRef<Guarded>, context: &Context) -> Result<bool, Error> {
     if context.caches.functions.get(gone).is_some() {
-        return Ok(());
+        return Ok(true);
     }
     let left = context.caches.attachments(|kind, object| {
         kind.home == Home::Activator && kind.function(object).as_ref() == Some(gone)
     });
-    let mut end = Ok(());
+    let mut end = Ok(true);
     for (kind, object) in left {
         let api = kind.api(&context.client, &object.namespace().unwrap_or_default());
         match remove(&api, kind.name, &*object).await {
-            Ok(true) => {
-                info!(function = %gone, kind = kind.name, name = object.name_any(), "removed")
+            Ok(Removal::Done) => {
+                info!(function = %gone, kind = kind.name, name = object.name_any(), "removed");
             }
-            Ok(false) => {}
+            Ok(Removal::Needless) => {}
+            Ok(Removal::Outrun) => end = end.map(|_| false),
             Err(error) => end = Err(error),
         }
     }

@@ -31,7 +31,7 @@ pub(crate) struct Clocks {
 
 /// What an invocation holds until its answer has ended. Dropped before, the instance is not used again.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct Ongoing {
     pub(crate) incoming: Incoming,
     pub(crate) slot: Slot,
     pub(crate) connection: Connection,
@@ -40,7 +40,7 @@ pub(crate) struct Held {
     pub(crate) is_cut_with_client: bool,
 }
 
-impl Held {
+impl Ongoing {
     /// The next piece, and whether it is the last; an error after a silence of `idle`.
     fn poll(
         &mut self,
@@ -90,7 +90,7 @@ impl Held {
 #[derive(Debug)]
 pub(crate) struct AnswerBody {
     /// Watched, since a body whose client does not read is not polled. `None` once it has ended.
-    held: Option<Watched<Held>>,
+    held: Option<Watched<Ongoing>>,
     has_ended: bool,
     clocks: Clocks,
     /// When the silence of the instance has lasted too long.
@@ -111,7 +111,7 @@ pub(crate) enum AnswerBodyError {
 }
 
 impl AnswerBody {
-    pub(crate) fn new(held: Held, clocks: Clocks, bytes: Counter) -> Self {
+    pub(crate) fn new(held: Ongoing, clocks: Clocks, bytes: Counter) -> Self {
         let has_ended = held.incoming.is_end_stream();
         let held = if has_ended {
             held.finish();
@@ -137,7 +137,7 @@ impl AnswerBody {
         self.access = Some(access);
     }
 
-    fn take(&mut self) -> Option<Held> {
+    fn take(&mut self) -> Option<Ongoing> {
         self.held.take()?.take()
     }
 
@@ -146,7 +146,7 @@ impl AnswerBody {
         if let Some(access) = &mut self.access {
             access.is_whole = true;
         }
-        self.take().into_iter().for_each(Held::finish);
+        self.take().into_iter().for_each(Ongoing::finish);
     }
 
     /// Ends the invocation by force.

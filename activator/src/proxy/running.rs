@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     answer::Failure,
-    body::{AnswerBody, Clocks, Held},
+    body::{AnswerBody, Clocks, Ongoing},
     upload::{RequestBody, Upload},
 };
 use crate::{
@@ -34,7 +34,7 @@ pub(super) struct Answered {
     pub(super) head: http::response::Parts,
     /// The connection, if the instance switches to another protocol.
     pub(super) upgrade: Option<OnUpgrade>,
-    pub(super) held: Held,
+    pub(super) held: Ongoing,
     pub(super) clocks: Clocks,
     pub(super) started: Instant,
 }
@@ -108,7 +108,7 @@ impl Running {
             .slot
             .take()
             .expect("an invocation that runs has its slot");
-        let held = Held {
+        let held = Ongoing {
             incoming,
             slot,
             connection,

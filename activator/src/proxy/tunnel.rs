@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::body::{Clocks, Held};
+use super::body::{Clocks, Ongoing};
 use crate::alarm::Alarm;
 
 /// Read at once.
@@ -26,7 +26,7 @@ const LINGER: Duration = Duration::from_secs(10);
 pub(super) struct Tunnel {
     pub(super) client: OnUpgrade,
     pub(super) instance: OnUpgrade,
-    pub(super) held: Held,
+    pub(super) held: Ongoing,
     pub(super) clocks: Clocks,
     pub(super) request_bytes: Counter,
     pub(super) response_bytes: Counter,

@@ -24,11 +24,11 @@ use super::{
     farewell,
     io::Io,
     phase::{ExchangeBody, Phase},
-    streams::Streams,
+    streams::{Pieces, Streams},
     version::{self, NoBeginning, Version},
 };
 use crate::{
-    proxy::{self, Arrival, answer::Failure},
+    proxy::{self, Arrival, answer::Failure, form},
     settings::Edge,
 };
 
@@ -78,7 +78,7 @@ impl Protocols {
 
 /// What requests need to know of their connection.
 #[derive(Clone, Debug)]
-pub(super) struct Connection {
+pub(super) struct ClientConnection {
     pub(super) server: Arc<Server>,
     pub(super) peer: IpAddr,
     pub(super) door: Door,
@@ -86,7 +86,7 @@ pub(super) struct Connection {
     pub(super) stop: CancellationToken,
 }
 
-impl Connection {
+impl ClientConnection {
     /// Answers requests until either side has enough.
     pub(super) async fn serve(self, mut stream: TcpStream, place: Place) {
         let patience = *self.server.settings.header_timeout;
@@ -190,7 +190,9 @@ impl Connection {
             let close = HeaderValue::from_static("close");
             answer.headers_mut().insert(header::CONNECTION, close);
         }
-        answer.map(|body| exchange.until_the_end_of(body))
+        // Who calls over gRPC may let a stream of messages wait for as long as the function lets it.
+        let pieces = (!form::is_grpc(answer.headers())).then(Pieces::here);
+        answer.map(|body| exchange.until_the_end_of(body, pieces.flatten()))
     }
 }
 

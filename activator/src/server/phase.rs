@@ -138,12 +138,12 @@ impl Exchange {
         }
     }
 
-    /// The answer is there. It lasts as long as this body.
-    pub(super) fn until_the_end_of<B>(self, body: B) -> ExchangeBody<B> {
+    /// The answer is there. It lasts as long as this body, which may go in pieces.
+    pub(super) fn until_the_end_of<B>(self, body: B, pieces: Option<Pieces>) -> ExchangeBody<B> {
         self.phase.interims.close();
         ExchangeBody {
             body,
-            pieces: Pieces::here(),
+            pieces,
             _exchange: self,
         }
     }
@@ -244,7 +244,7 @@ mod tests {
         phase.flushed();
         assert!(!phase.is_between_requests());
         tokio::time::advance(Duration::from_secs(1)).await;
-        let body = exchange.until_the_end_of(Empty::<Bytes>::new());
+        let body = exchange.until_the_end_of(Empty::<Bytes>::new(), None);
         drop(body);
         assert!(phase.is_between_requests() && !phase.is_idle());
         phase.flushed();

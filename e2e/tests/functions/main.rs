@@ -16,3 +16,4 @@ mod ready_at_zero;
 mod rollouts;
 mod sizes;
 mod the_smallest_sample;
+mod transitions;

@@ -15,7 +15,7 @@ use e2e::{
 use kube::ResourceExt;
 use tokio::time::{Instant, sleep};
 
-/// How long the API server stays away: longer than the Leases that both components hold (15 s), so that neither may rely on renewing.
+/// How long the API server stays away: longer than the Leases that both components hold (12 and 15 s), so that neither may rely on renewing.
 const AWAY: Duration = Duration::from_secs(20);
 
 fn function(version: &str) -> String {

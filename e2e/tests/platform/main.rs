@@ -3,6 +3,7 @@
 
 mod gateway;
 mod killed;
+mod leaders;
 mod narrowed;
 mod upgraded;
 mod used_rights;

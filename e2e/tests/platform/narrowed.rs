@@ -5,7 +5,7 @@ use crds::names;
 use e2e::{
     Namespace,
     namespace::SOON,
-    platform::{self, NAMESPACE, RELEASE, helm},
+    platform::{self, NAMESPACE},
     program::attempt,
     story, until,
 };
@@ -21,20 +21,6 @@ spec:
   entrypoints:
   - {name: e, path: /}
 ";
-
-async fn upgrade(values: &str) -> Result<()> {
-    let upgrade = [
-        "upgrade",
-        RELEASE,
-        "charts/thaw",
-        "--reset-then-reuse-values",
-        "--wait",
-        "--set-json",
-        values,
-    ];
-    helm(&upgrade).await?;
-    platform::serving().await
-}
 
 #[tokio::test]
 async fn network_policies_go_with_their_switch_and_come_back_with_it() -> Result<()> {
@@ -55,13 +41,11 @@ async fn network_policies_go_with_their_switch_and_come_back_with_it() -> Result
             .await
         };
         is_there(true).await?;
-        upgrade(r#"{"networkPolicy": null}"#).await?;
-        let gone = is_there(false).await;
-        let answer = namespace.get("f", "/").await;
-        // Before anything is judged, so that the stories after this one find Thaw as it was.
-        upgrade(r#"{"networkPolicy": {"egress": [{}]}}"#).await?;
-        gone?;
-        answer?.ok()?;
+        platform::with(r#"{"networkPolicy": null}"#, async || {
+            is_there(false).await?;
+            namespace.get("f", "/").await?.ok()
+        })
+        .await?;
         is_there(true).await
     })
     .await
@@ -72,10 +56,8 @@ async fn with_some_namespaces_thaw_serves_these_and_has_no_rights_in_others() ->
     story("watched", async |watched| {
         story("unwatched", async |other| {
             other.apply_ready("f", FUNCTION).await?;
-            upgrade(&format!(r#"{{"watchNamespaces": ["{}"]}}"#, watched.name)).await?;
-            let told = only_one_is_served(watched, other).await;
-            upgrade(r#"{"watchNamespaces": []}"#).await?;
-            told?;
+            let only = format!(r#"{{"watchNamespaces": ["{}"]}}"#, watched.name);
+            platform::with(&only, async || only_one_is_served(watched, other).await).await?;
             other.apply_ready("f", &changed()).await?;
             other.get("f", "/changed").await?.ok().map(drop)
         })

@@ -287,9 +287,23 @@ async fn mend<W: Wanted>(
     Ok(())
 }
 
-/// Removes an object unless it changed since it was observed, for instance because an instance was asked for. The change itself
-/// brings the next reconcile. Whether it is gone.
-pub(crate) async fn remove<K>(api: &Api<K>, kind: &'static str, object: &K) -> Result<bool, Error>
+/// What became of an object that was to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removal {
+    /// It is gone.
+    Done,
+    /// It was gone already.
+    Needless,
+    /// It changed since it was observed. The cache will show it, and then it is decided anew.
+    Outrun,
+}
+
+/// Removes an object unless it changed since it was observed, for instance because an instance was asked for.
+pub(crate) async fn remove<K>(
+    api: &Api<K>,
+    kind: &'static str,
+    object: &K,
+) -> Result<Removal, Error>
 where
     K: Resource + Clone + Debug + DeserializeOwned,
 {
@@ -299,8 +313,9 @@ where
         resource_version: object.resource_version(),
     });
     match api.delete(&name, &params).await {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(false),
+        Ok(_) => Ok(Removal::Done),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Removal::Needless),
+        Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Removal::Outrun),
         Err(error) => Err(Error {
             operation: "delete",
             kind,

@@ -13,6 +13,8 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
+use super::patience::Patience;
+
 /// An event of a watch.
 pub(super) type Seen<K> = watcher::Result<Event<K>>;
 
@@ -30,7 +32,7 @@ where
 {
     let events = |namespace: Option<&str>| {
         let watch = watcher(api(namespace), config.clone());
-        watch.default_backoff().boxed()
+        watch.backoff(Patience::default()).boxed()
     };
     if namespaces.is_empty() {
         return events(None);

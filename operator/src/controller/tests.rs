@@ -129,7 +129,8 @@ async fn a_kind_whose_api_is_not_there_holds_nothing_up() {
     until("it is ready", || are_ready(&double)).await;
     double.take_requests();
     tokio::time::sleep(Duration::from_secs(600)).await;
-    let asked = double.take_requests();
+    let mut asked = double.take_requests();
+    asked.retain(|call| call.path.contains("/widgets"));
     assert!(asked.len() <= 12, "asked {} times", asked.len());
 }
 

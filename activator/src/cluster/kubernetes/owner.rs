@@ -39,7 +39,7 @@ pub struct Owner {
 }
 
 /// The Lease as we hold it.
-pub struct Held(Lease);
+pub struct HeldLease(Lease);
 
 impl Owner {
     /// The Lease in the activator's own namespace.
@@ -56,7 +56,7 @@ impl Owner {
     }
 
     /// Waits until this replica is the owner, or until it leaves. A write that is under way is seen to its end.
-    pub async fn acquire(&self, leave: &CancellationToken) -> Option<(Held, Takeover)> {
+    pub async fn acquire(&self, leave: &CancellationToken) -> Option<(HeldLease, Takeover)> {
         let mut last: Option<(Option<String>, Instant)> = None;
         while !leave.is_cancelled() {
             match self.look(&mut last).await {
@@ -72,11 +72,10 @@ impl Owner {
     async fn look(
         &self,
         last: &mut Option<(Option<String>, Instant)>,
-    ) -> kube::Result<Option<(Held, Takeover)>> {
+    ) -> kube::Result<Option<(HeldLease, Takeover)>> {
         let Some(lease) = overdue(self.api.get_opt(crds::names::ACTIVATOR)).await? else {
-            return Ok(
-                unless_raced(self.create().await)?.map(|lease| (Held(lease), Takeover::Lapsed))
-            );
+            return Ok(unless_raced(self.create().await)?
+                .map(|lease| (HeldLease(lease), Takeover::Lapsed)));
         };
         let version = lease.metadata.resource_version.clone();
         let unchanged_since = match last {
@@ -97,11 +96,11 @@ impl Owner {
             Takeover::Lapsed
         };
         let taken = self.replace(lease, true).await;
-        Ok(unless_raced(taken)?.map(|lease| (Held(lease), takeover)))
+        Ok(unless_raced(taken)?.map(|lease| (HeldLease(lease), takeover)))
     }
 
     /// Renews the Lease until this replica leaves. False if somebody else has it.
-    pub async fn keep(&self, held: &mut Held, leave: &CancellationToken) -> bool {
+    pub async fn keep(&self, held: &mut HeldLease, leave: &CancellationToken) -> bool {
         while leave.run_until_cancelled(sleep(RENEW)).await.is_some() {
             match self.replace(held.0.clone(), false).await {
                 Ok(lease) => held.0 = lease,
@@ -136,7 +135,7 @@ impl Owner {
     }
 
     /// Lets the next owner begin at once.
-    pub async fn release(&self, held: Held) {
+    pub async fn release(&self, held: HeldLease) {
         let mut lease = held.0;
         for _ in 0..5 {
             let spec = lease.spec.get_or_insert_default();

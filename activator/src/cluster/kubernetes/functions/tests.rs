@@ -123,7 +123,7 @@ async fn a_revision_that_is_asked_about_no_longer_is_abandoned() {
 /// What answers each of these paths.
 fn answering(functions: &Functions, paths: &[&str]) -> Vec<String> {
     let routes = functions.proxy.routes.load();
-    let host = routes.host("shop--prod.test").unwrap();
+    let host = routes.host("shop--prod.test", Door::Public).unwrap();
     let name = |path: &&str| match &host.paths[*path].target {
         Ok(target) => format!("{}@{}", target.key.entrypoint, target.key.revision),
         Err(_) => "nothing".to_owned(),
@@ -151,7 +151,7 @@ async fn the_paths_of_a_bundle_lead_to_one_revision_of_it() {
     assert_eq!(answering(&functions, &["/", "/about"]), ["web@w1"; 2]);
     assert_eq!(entrypoints.all().len(), 1);
     let routes = functions.proxy.routes.load();
-    let host = routes.host("shop--prod.test").unwrap();
+    let host = routes.host("shop--prod.test", Door::Public).unwrap();
     assert_eq!(host.paths["/about"].entrypoint, "about");
 }
 

@@ -29,7 +29,7 @@ fn world() -> (World, watch::Receiver<bool>) {
     let (is_synced, synced) = watch::channel(false);
     let mut world = World::new(
         "me".to_owned(),
-        "example.com".to_owned(),
+        Hosts::new("example.com".to_owned(), "cluster.local".to_owned()),
         Arc::new(proxy),
         Arc::new(entrypoints),
         reports,
