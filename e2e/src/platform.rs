@@ -117,7 +117,7 @@ pub async fn metric(client: &Client, name: &str) -> Result<BTreeMap<String, f64>
 }
 
 /// Samples of one metric in the text format. Labels are as they stand there.
-fn samples(text: &str, name: &str) -> BTreeMap<String, f64> {
+pub(crate) fn samples(text: &str, name: &str) -> BTreeMap<String, f64> {
     let of_name = text.lines().filter_map(|line| line.strip_prefix(name));
     of_name
         .filter(|rest| rest.starts_with(['{', ' ']))

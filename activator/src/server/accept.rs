@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     time::sleep,
@@ -18,6 +19,11 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// So many connections may wait to be accepted; the system may hold fewer (`net.core.somaxconn`). A burst beyond that loses its first
 /// packets and comes a second later.
 const WAITING: u32 = 4096;
+
+/// So much of an answer is given to the system before its client has room for it. Without a bound the system takes megabytes, which
+/// count as the activator's memory: some hundred clients that read nothing would have it killed. And who takes a large answer would keep a
+/// thread for all of it at once.
+const UNSENT: u32 = 64 << 10;
 
 /// Listens, with room for a burst: what the standard library asks for is 128.
 ///
@@ -45,7 +51,7 @@ pub(super) async fn next(
         };
         match accepted {
             Ok((stream, peer)) => {
-                if stream.set_nodelay(true).is_ok() {
+                if prepare(&stream).is_ok() {
                     return Some((stream, peer.ip().to_canonical()));
                 }
             }
@@ -54,5 +60,32 @@ pub(super) async fn next(
                 sleep(PAUSE).await;
             }
         }
+    }
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    SockRef::from(stream).set_tcp_notsent_lowat(UNSENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_reads_nothing_makes_the_system_hold_little_for_it() {
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = listener.local_addr().unwrap();
+        let _client = TcpStream::connect(address).await.unwrap();
+        let stop = CancellationToken::new();
+        let (stream, _) = next(&listener, &stop).await.unwrap();
+        let piece = [0; 16 << 10];
+        let mut taken = 0;
+        stream.writable().await.unwrap();
+        while let Ok(length) = stream.try_write(&piece) {
+            taken += length;
+        }
+        // What the client's own system has room for comes on top of it.
+        assert!(taken < 1 << 20, "{taken} bytes");
     }
 }

@@ -69,7 +69,9 @@ fn alone(settings: &Settings, rate: u32) -> Scale {
 async fn one(settings: &Settings, rate: u32, scale: Option<Scale>) -> Result<Outcome> {
     let directory = tempfile::tempdir()?;
     let program: Program = match scale {
-        Some(scale) => thaw::start(scale, settings.workers, directory.path()).await?,
+        Some(scale) => {
+            thaw::start(&[thaw::NAME], scale, settings.workers, directory.path()).await?
+        }
         None => backend().await?,
     };
     let arrivals = Arrivals {

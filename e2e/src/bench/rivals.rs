@@ -91,13 +91,13 @@ impl Rival {
         let port = free_port()?;
         let threads = workers.to_string();
         let mut command = match self {
-            Self::Thaw => return thaw::start(SHARED, workers, directory).await,
+            Self::Thaw => return thaw::start(&[thaw::NAME], SHARED, workers, directory).await,
             Self::ThawAlone => {
                 let alone = Scale {
                     concurrency: 1,
                     max: 1000,
                 };
-                return thaw::start(alone, workers, directory).await;
+                return thaw::start(&[thaw::NAME], alone, workers, directory).await;
             }
             Self::Bare => {
                 let mut command = Command::new(beside_us("bare_proxy")?);

@@ -10,6 +10,9 @@ use super::process::{Counted, Program, beside_us, free_port};
 /// The one function of a manifest answers for every host; benchmarks ask for its own, as clients do.
 pub const HOST: &str = "bench--default.localhost";
 
+/// The name of that function.
+pub const NAME: &str = "bench";
+
 /// How many instances there may be, and how many invocations at once in each.
 #[derive(Clone, Copy, Debug)]
 pub struct Scale {
@@ -25,14 +28,21 @@ pub const SHARED: Scale = Scale {
     max: 1,
 };
 
-/// Starts it, with so many threads. Its output is not a terminal: no status is drawn there.
+/// Starts it before these functions, with so many threads. Its output is not a terminal: no status is drawn there.
 ///
 /// # Errors
 /// It does not start.
-pub async fn start(scale: Scale, workers: u32, directory: &Path) -> Result<Program> {
+pub async fn start(
+    functions: &[&str],
+    scale: Scale,
+    workers: u32,
+    directory: &Path,
+) -> Result<Program> {
     let Scale { concurrency, max } = scale;
     let file = directory.join(format!("thaw-{concurrency}-{max}.yaml"));
-    std::fs::write(&file, manifest(scale, &beside_us("backend")?))?;
+    let backend = beside_us("backend")?;
+    let manifests = functions.iter().map(|name| manifest(name, scale, &backend));
+    std::fs::write(&file, manifests.collect::<Vec<_>>().join("---"))?;
     let port = free_port()?;
     let mut command = Command::new(beside_us("thaw-activator")?);
     command
@@ -42,14 +52,14 @@ pub async fn start(scale: Scale, workers: u32, directory: &Path) -> Result<Progr
     Program::start(&mut command, port, Counted::Alone).await
 }
 
-fn manifest(scale: Scale, backend: &Path) -> String {
+fn manifest(name: &str, scale: Scale, backend: &Path) -> String {
     let Scale { concurrency, max } = scale;
     let backend = backend.display();
     format!(
         "
 apiVersion: thaw.dev/v1alpha1
 kind: Function
-metadata: {{name: bench}}
+metadata: {{name: {name}}}
 spec:
   image: none
   entrypoints:

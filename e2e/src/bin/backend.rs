@@ -1,13 +1,14 @@
 //! The function that benchmarks call: as little as a server can do, on one thread, so that it is not what is measured.
 //!
-//! `/` answers nothing · `/bytes/16384` that many zeros · `/sleep/100` after that many milliseconds. It listens on `$PORT`.
+//! `/` answers nothing · `/bytes/16384` that many zeros · `/sleep/100` after that many milliseconds · `/read` after the
+//! request's body. It listens on `$PORT`.
 
 use std::{convert::Infallible, env, net::Ipv4Addr, time::Duration};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, task::spawn_blocking};
@@ -30,7 +31,8 @@ async fn main() -> Result<()> {
 }
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let mut words = request.uri().path().splitn(3, '/').skip(1);
+    let path = request.uri().path().to_owned();
+    let mut words = path.splitn(3, '/').skip(1);
     let what = words.next().unwrap_or_default();
     let amount: Option<usize> = words.next().and_then(|word| word.parse().ok());
     let body = match (what, amount) {
@@ -41,6 +43,11 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
             #[expect(clippy::disallowed_methods, reason = "on a thread of its own")]
             let slept = spawn_blocking(move || std::thread::sleep(time)).await;
             slept.expect("to sleep does not panic");
+            Bytes::new()
+        }
+        ("read", _) => {
+            // However it ends, it is over.
+            request.into_body().collect().await.ok();
             Bytes::new()
         }
         _ => Bytes::new(),

@@ -1,8 +1,8 @@
-//! Benchmarks: see e2e/README.md. `cold` and `burst` need the cluster of KUBECONFIG, the others only this machine.
+//! Benchmarks: see e2e/README.md. `cold`, `burst` and `scale` need the cluster of KUBECONFIG, the others only this machine.
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use e2e::bench::{cold, open_loop, proxy, routes};
+use e2e::bench::{abuse, cold, open_loop, proxy, routes, scale};
 
 /// Compares Thaw with what there is without it.
 #[derive(Parser)]
@@ -33,6 +33,10 @@ enum Bench {
     OpenLoop(open_loop::Settings),
     /// Many routes, and routes that change under load.
     Routes(routes::Settings),
+    /// A good client while others attack the activator.
+    Abuse(abuse::Settings),
+    /// Thousands of Functions: time until ready, memory, writes at rest, edits. Needs a cluster on this machine.
+    Scale(scale::Settings),
 }
 
 #[tokio::main]
@@ -43,5 +47,7 @@ async fn main() -> Result<()> {
         Bench::Proxy(settings) => proxy::run(&settings).await,
         Bench::OpenLoop(settings) => open_loop::run(&settings).await,
         Bench::Routes(settings) => routes::run(&settings).await,
+        Bench::Abuse(settings) => abuse::run(&settings).await,
+        Bench::Scale(settings) => scale::run(&settings).await,
     }
 }
