@@ -20,6 +20,7 @@ use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::body::{Bytes, Frame};
 use kube::{Client, Config, client::Body};
 use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 use tower::BoxError;
 
 use hold::Hold;
@@ -54,7 +55,10 @@ pub fn polite(inner: Client) -> Client {
     });
     let service = tower::service_fn(move |request| {
         let manners = manners.clone();
-        async move { manners.send(request).await }
+        // A task of its own: a caller that is slow to ask for the answer must not come between the look at the hold and the sending.
+        let sending = tokio::spawn(async move { manners.send(request).await });
+        let answer = AbortOnDropHandle::new(sending);
+        async move { answer.await? }
     });
     Client::new(service, namespace)
 }
