@@ -110,19 +110,26 @@ async fn an_object_of_somebody_else_is_refused_by_kind_and_name_and_left_alone()
         let one = one.first().context("it has a Deployment")?.name_any();
         remove(namespace).await?;
         let policy = json!({"metadata": {"name": names::network_policy("f")}, "spec": {"podSelector": {}}});
-        is_refused::<NetworkPolicy>(namespace, policy).await?;
+        is_refused::<NetworkPolicy>(namespace, policy, STALLED).await?;
         let service = json!({"metadata": {"name": "f"}, "spec": {"ports": [{"port": 80}]}});
-        is_refused::<Service>(namespace, service).await?;
+        is_refused::<Service>(namespace, service, UNROUTED).await?;
         let labels = json!({"matchLabels": {"a": "b"}});
         let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "a", "image": "a"}]}});
         let deployment = json!({"metadata": {"name": one}, "spec": {"replicas": 0, "selector": labels, "template": template}});
-        is_refused::<Deployment>(namespace, deployment).await
+        is_refused::<Deployment>(namespace, deployment, STALLED).await
     })
     .await
 }
 
+/// The condition that tells of a foreign object, and its status.
+type Told = (&'static str, &'static str);
+
+const STALLED: Told = ("Stalled", "True");
+/// The Function serves; one of its names does not lead to it.
+const UNROUTED: Told = ("RoutesReady", "False");
+
 /// Applies the Function beside a foreign object that has the name of one of its children, which ends with the foreign object alone.
-async fn is_refused<K>(namespace: &Namespace, foreign: Value) -> Result<()>
+async fn is_refused<K>(namespace: &Namespace, foreign: Value, told: Told) -> Result<()>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
         + Clone
@@ -137,12 +144,13 @@ where
     namespace.apply(FUNCTION).await?;
     until(&format!("the {kind} is in the way"), SOON, async || {
         let function = namespace.functions().get("f").await?;
-        let (stalled, message) = condition(&function, "Stalled");
+        let (type_, wanted) = told;
+        let (status, message) = condition(&function, type_);
         let object = format!("{kind} {name} exists");
         let is_said = message.contains("NameConflict") && message.contains(&object);
         ensure!(
-            stalled == "True" && is_said,
-            "Stalled is {stalled}: {message}"
+            status == wanted && is_said,
+            "{type_} is {status}: {message}"
         );
         Ok(())
     })
