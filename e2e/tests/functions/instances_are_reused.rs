@@ -28,7 +28,7 @@ async fn after_a_burst_one_instance_stays_and_keeps_its_memory_and_files() -> Re
         let chronicle = Chronicle::begin(namespace.client.clone(), &namespace.name).await;
 
         let mut last_use = BTreeMap::new();
-        for answer in namespace.get_at_once(10, "f", "/?sleep=1s").await? {
+        for answer in namespace.get_at_once(10, "f", "/?sleep=5s").await? {
             let ended = answer.ended;
             last_use.insert(answer.fixture()?.instance, ended);
         }
