@@ -38,8 +38,14 @@ pub async fn story(name: &str, tell: impl AsyncFnOnce(&Namespace) -> Result<()>)
         report(&namespace.name).await;
     }
     eprintln!("{name} took {:?}", begun.elapsed());
-    if env::var("THAW_E2E_KEEP").is_err() {
-        remove(&namespace).await?;
+    if env::var("THAW_E2E_KEEP").is_err()
+        && let Err(error) = remove(&namespace).await
+    {
+        // What went wrong in the story is what a person has to read.
+        if matches!(told, Ok(Ok(()))) {
+            return Err(error);
+        }
+        eprintln!("{} is still there: {error:#}", namespace.name);
     }
     told.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
