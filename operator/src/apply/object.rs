@@ -182,7 +182,7 @@ pub(super) async fn ensure<W: Wanted>(
     };
     let (problem, error) = match obstacle {
         Obstacle::Api(kube::Error::Api(status))
-            if wanted.is_optional() && !outcome.exists && status.is_not_found() =>
+            if wanted.is_optional() && !outcome.exists && status.code == 404 =>
         {
             (Problem::Absent, None)
         }

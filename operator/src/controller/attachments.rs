@@ -86,9 +86,10 @@ fn none_if_absent(
     event: Seen<DynamicObject>,
     is_absent: &mut bool,
 ) -> Vec<Seen<DynamicObject>> {
+    // Not `is_not_found`: a group that is not there is answered in plain text, which the client reads as another reason.
     let is_not_found = matches!(
         &event,
-        Err(watcher::Error::InitialListFailed(kube::Error::Api(status))) if status.is_not_found()
+        Err(watcher::Error::InitialListFailed(kube::Error::Api(status))) if status.code == 404
     );
     if !(kind.is_optional && is_not_found) {
         // Each list begins with this one, before it is known how it ends.
@@ -104,4 +105,25 @@ fn none_if_absent(
         group, version, "the API server does not have this API"
     );
     vec![Ok(Event::Init), Ok(Event::InitDone)]
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+    use crate::attachment::HTTP_ROUTE;
+
+    /// The API server answers so where it knows no such group, and not with a Status.
+    #[test]
+    fn an_api_that_is_not_there_answers_in_plain_text() {
+        let status =
+            Status::failure("404 page not found", "Failed to parse error data").with_code(404);
+        let error = || watcher::Error::InitialListFailed(kube::Error::Api(status.clone().boxed()));
+        let mut is_absent = false;
+        let events = none_if_absent(HTTP_ROUTE, Err(error()), &mut is_absent);
+        assert!(matches!(events[..], [Ok(Event::Init), Ok(Event::InitDone)]));
+        assert!(none_if_absent(HTTP_ROUTE, Ok(Event::Init), &mut is_absent).len() == 1);
+        assert!(none_if_absent(HTTP_ROUTE, Err(error()), &mut is_absent).is_empty());
+    }
 }
