@@ -207,7 +207,7 @@ async fn a_config_map_that_is_not_there() -> Result<()> {
 #[tokio::test]
 async fn a_command_that_never_listens() -> Result<()> {
     let broken = Broken {
-        fields: "env: [{name: FIXTURE_LISTEN, value: never}], timeouts: {boot: 4s}",
+        fields: "env: [{name: FIXTURE_LISTEN, value: never}], timeouts: {boot: 10s}",
         beside: "",
         codes: &["BootTimeout"],
         says: &["8080", "connect", "listen", "BootTimeout"],
@@ -219,7 +219,7 @@ async fn a_command_that_never_listens() -> Result<()> {
 #[tokio::test]
 async fn a_pod_that_fits_no_node() -> Result<()> {
     let broken = Broken {
-        fields: "resources: {requests: {cpu: 1000}}, timeouts: {boot: 4s}",
+        fields: "resources: {requests: {cpu: 1000}}, timeouts: {boot: 10s}",
         beside: "",
         codes: &["BootFailed", "BootTimeout"],
         says: &["Insufficient cpu", "Unschedulable"],
