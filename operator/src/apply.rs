@@ -17,7 +17,7 @@ use kube::{Api, Client, ResourceExt};
 
 use crate::{desired::Plan, observe::Observed};
 pub use object::{Error, Outcome, Problem};
-pub(crate) use object::{Removal, remove};
+pub(crate) use object::{Removal, is_ending, remove};
 use object::{ensure, owned};
 
 /// What became of a [`Plan`].

@@ -17,10 +17,10 @@ use kube::{
     runtime::{controller::Action, events::Event},
 };
 use serde_json::json;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
-    apply::{Applied, Problem},
+    apply::{Applied, Problem, is_ending},
     desired::{Child, Plan},
     events::events,
     hosts::Hosts,
@@ -49,7 +49,9 @@ pub async fn report(
     let addresses = addresses(&observed.hosts, context);
     let mut troubles = troubles(plan, &applied);
     let mut unrouted = unrouted(function, plan, &applied);
-    let is_refused = !troubles.is_empty() || unrouted.iter().any(may_end_unseen);
+    // What is no refusal is an error, or ends with the Function.
+    let is_refusal = |trouble: &Trouble| matches!(trouble, Trouble::Stalled(..));
+    let is_refused = troubles.iter().any(is_refusal) || unrouted.iter().any(may_end_unseen);
     if let Err(invalid) = &plan.wanted {
         let invalid = Trouble::Stalled(Reason::InvalidSpec, invalid.to_string());
         troubles.insert(0, invalid);
@@ -210,6 +212,10 @@ fn trouble(entrypoint: Option<&str>, object: &str, problem: &Problem) -> Trouble
                 entrypoint.map_or("", |_| " or entrypoint")
             ),
         ),
+        Problem::Ending => Trouble::Retrying(
+            Reason::Progressing,
+            format!("{of}{object} is not written: its namespace is being deleted"),
+        ),
         Problem::Absent | Problem::Transient => Trouble::Retrying(
             Reason::Progressing,
             format!("{of}{object} could not be written yet"),
@@ -327,8 +333,15 @@ async fn publish<K: Resource<DynamicType = ()>>(object: &K, told: Vec<Event>, co
             note,
             "told"
         );
-        if let Err(error) = context.recorder.publish(&event, &regarding).await {
-            warn!(%error, reason, "event not published");
+        match context.recorder.publish(&event, &regarding).await {
+            Err(kube::Error::Api(status)) if is_ending(&status) => {
+                debug!(
+                    reason,
+                    "event not published: the namespace is being deleted"
+                );
+            }
+            Err(error) => warn!(%error, reason, "event not published"),
+            Ok(()) => {}
         }
     }
 }

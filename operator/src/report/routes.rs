@@ -64,6 +64,10 @@ fn tell(function: &Function, attachment: &Attachment, problem: &Problem) -> (Rea
             Reason::ChildRefused,
             format!("{what}: the API server refused {object}: {message}"),
         ),
+        Problem::Ending => (
+            Reason::Progressing,
+            format!("{what}: {object} is not written: its namespace is being deleted"),
+        ),
         Problem::Transient => (
             Reason::Progressing,
             format!("{what}: {object} could not be written yet"),

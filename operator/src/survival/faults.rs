@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::stage::{FUNCTIONS, Stage, differences};
+use super::stage::{ACTIVATOR, DEPLOYMENTS, FUNCTIONS, Stage, differences};
 use crate::double::{Call, Trouble, Verb};
 
 const LASTS: Duration = Duration::from_secs(300);
@@ -274,4 +274,28 @@ async fn three_hundred_that_fail_are_not_tried_all_at_once() {
         "{count} requests in a minute"
     );
     assert!(count > 60, "they are tried again: {count}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_namespace_that_is_being_deleted_it_waits_for_the_end() {
+    let stage = begin().await;
+    stage
+        .double
+        .break_down(&[Verb::Create], "/namespaces/prod/", Trouble::Ending);
+    for (path, _) in stage.double.all() {
+        if path.starts_with(DEPLOYMENTS) {
+            stage.double.remove(&path);
+        }
+    }
+    stage.double.take_requests();
+    sleep(LASTS).await;
+    let mut asked = stage.double.take_requests();
+    asked.retain(|call| call.verb == Verb::Create);
+    assert!(asked.len() <= 30, "tried {} times", asked.len());
+    for name in ["one", "two", "gone", "bad"] {
+        stage.double.remove(&format!("{FUNCTIONS}/{name}"));
+    }
+    stage.comes_to_rest().await;
+    let end = stage.end_state();
+    assert!(end.keys().all(|path| path == ACTIVATOR), "{end:?}");
 }

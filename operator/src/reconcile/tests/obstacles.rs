@@ -1,6 +1,7 @@
 //! What stands in the way of children: it is told, it keeps nothing else from going on, and it takes nothing down.
 
 use super::*;
+use crate::double::{Trouble, Verb};
 
 #[tokio::test]
 async fn what_a_deleted_function_of_the_same_name_left_is_waited_for() {
@@ -119,4 +120,26 @@ async fn a_bad_edit_takes_nothing_down() {
     );
     assert_eq!(operator.status()["entrypoints"], before["entrypoints"]);
     assert_eq!(operator.double.list(DEPLOYMENTS).len(), 2);
+}
+
+#[tokio::test]
+async fn in_a_namespace_that_is_being_deleted_the_end_is_waited_for() {
+    let mut operator = Operator::of(TWO);
+    operator.settle().await;
+    let web = operator.deployments("web").remove(0);
+    let name = web["metadata"]["name"].as_str().unwrap();
+    operator.double.remove(&format!("{DEPLOYMENTS}/{name}"));
+    let inside = "/namespaces/prod/";
+    operator
+        .double
+        .break_down(&[Verb::Create], inside, Trouble::Ending);
+    assert_eq!(operator.reconcile().await.unwrap(), Action::await_change());
+    let reconciling = operator.condition("Reconciling");
+    assert_eq!(reconciling["status"], "True");
+    let message = reconciling["message"].as_str().unwrap();
+    assert!(
+        message.contains("its namespace is being deleted"),
+        "{message}"
+    );
+    assert_eq!(operator.condition("Stalled")["status"], "False");
 }
