@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, time::Duration};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::stage::{ACTIVATOR, DEPLOYMENTS, FUNCTIONS, Stage, differences};
+use super::{
+    moments::check,
+    stage::{ACTIVATOR, DEPLOYMENTS, FUNCTIONS, Stage, differences},
+};
 use crate::double::{Call, Trouble, Verb};
 
 const LASTS: Duration = Duration::from_secs(300);
@@ -76,6 +79,7 @@ async fn endures(faults: &[(&'static [Verb], Trouble)]) -> Vec<Call> {
     assert!(stage.operator.is_running(), "it gave up");
     stage.double.allow_all();
     heals(&stage, &wanted).await;
+    check(&stage.double.changes());
     calls
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crds::{
+    conditions::ROUTES_READY,
     entrypoint,
     function::Function,
     hosts::granted,
@@ -19,23 +20,26 @@ type Moment<'a> = BTreeMap<&'a str, &'a Value>;
 /// What answers requests exists, and goes on answering until another may take over; and a host leads to one Function.
 pub(super) fn check(changes: &[Change]) {
     let mut now = Moment::new();
+    let mut functions: BTreeMap<&str, Function> = BTreeMap::new();
     for change in changes {
+        let path = change.path.as_str();
         match &change.after {
-            Some(object) => now.insert(&change.path, object),
-            None => now.remove(change.path.as_str()),
+            Some(object) => now.insert(path, object),
+            None => now.remove(path),
         };
-        let all = now.iter().filter(|(path, _)| path.starts_with(FUNCTIONS));
-        let functions: Vec<Function> = all.map(|(_, object)| read(object)).collect();
-        for function in &functions {
+        if path.starts_with(FUNCTIONS) {
+            let before = functions.remove(path);
+            if let Some(object) = &change.after {
+                let after = read(object);
+                moves(before.as_ref().unwrap_or(&after), &after);
+                functions.insert(path, after);
+            }
+        }
+        for function in functions.values() {
             serves(function, &now);
             is_led_to(function, &now);
         }
-        have_their_own(&functions);
-        if let (Some(before), Some(after)) = (&change.before, &change.after)
-            && change.path.starts_with(FUNCTIONS)
-        {
-            moves(&read(before), &read(after));
-        }
+        have_their_own(functions.values());
     }
 }
 
@@ -63,6 +67,10 @@ fn serves(function: &Function, now: &Moment) {
 
 /// Every host that is said to lead to a Function does.
 fn is_led_to(function: &Function, now: &Moment) {
+    let mut conditions = function.status.iter().flat_map(|s| &s.conditions);
+    if !conditions.any(|c| c.type_ == ROUTES_READY && c.status == "True") {
+        return;
+    }
     let all = now.values().flat_map(|object| hosts(object));
     let led: BTreeSet<&str> = all.filter_map(Value::as_str).collect();
     for host in granted(function) {
@@ -85,9 +93,9 @@ fn hosts(object: &Value) -> Vec<&Value> {
 }
 
 /// No two have the same host.
-fn have_their_own(functions: &[Function]) {
+fn have_their_own<'a>(functions: impl Iterator<Item = &'a Function>) {
     let mut all = BTreeSet::new();
-    for host in functions.iter().flat_map(granted) {
+    for host in functions.flat_map(granted) {
         assert!(all.insert(host.clone()), "{host} belongs to two");
     }
 }
