@@ -79,7 +79,11 @@ async fn tell(namespace: &Namespace) -> Result<()> {
     namespace.apply_ready("shop", &shop(&host)).await?;
     let missing = routes(namespace, "False").await?;
     ensure!(missing.starts_with("GatewayMissing: "), "{missing}");
-    namespace.get("shop", "/").await?.ok()?;
+    // An upgrade that changes Thaw's own CustomResourceDefinition makes the activator list anew.
+    until("its default host answers", SOON, async || {
+        namespace.get("shop", "/").await?.ok()
+    })
+    .await?;
 
     let definitions = definitions()?.display().to_string();
     run("kubectl", &["apply", "--server-side", "-f", &definitions]).await?;
