@@ -67,6 +67,9 @@ pub(super) enum Silence {
     /// It says something, but not that.
     #[error("{0} answers something that is no manifest of an image")]
     Unreadable(String),
+    /// The question ended in a panic.
+    #[error("asking for {0} met a bug, which the operator's log tells")]
+    Bug(String),
 }
 
 impl Silence {
@@ -79,7 +82,8 @@ impl Silence {
             | Self::Unauthorised(_)
             | Self::Unknown(_)
             | Self::Nameless(_)
-            | Self::Unreadable(_) => false,
+            | Self::Unreadable(_)
+            | Self::Bug(_) => false,
         }
     }
 }
