@@ -24,7 +24,6 @@ spec:
   defaults:
     resources: {{requests: {{cpu: 5m, memory: 8Mi}}}}
     scale: {{idleAfter: 10m}}
-    timeouts: {{boot: 4s}}
     env: [{{name: VERSION, value: '{version}'}}]
   entrypoints:
   - {{name: web, path: /{more}}}
@@ -79,16 +78,6 @@ async fn nobody_notices(
     outcomes.all_served()
 }
 
-/// Some more requests, so that what has just changed has met some.
-async fn more_of(load: &Load) -> Result<()> {
-    let enough = load.ended() + 30;
-    until("requests have ended", SOON, async || {
-        ensure!(load.ended() >= enough, "{} of {enough}", load.ended());
-        Ok(())
-    })
-    .await
-}
-
 async fn annotate(namespace: &Namespace, rollback: Option<&str>) -> Result<()> {
     let patch = json!({"metadata": {"annotations": {names::ROLLBACK: rollback}}});
     let functions = namespace.functions();
@@ -111,7 +100,7 @@ async fn a_rollout_under_load_fails_no_request() -> Result<()> {
                     answered_by(namespace, &revision).await
                 })
                 .await?;
-                more_of(load).await?;
+                load.goes_on().await?;
             }
             Ok(())
         })
@@ -159,7 +148,7 @@ async fn a_bad_one_changes_nothing(name: &str, bad: &str, says: &[&str]) -> Resu
                 Ok(())
             })
             .await?;
-            more_of(load).await?;
+            load.goes_on().await?;
             answered_by(namespace, &old).await?;
             let new = roll_out(namespace, &function("3", "")).await?;
             until("the good one answers", SOON, async || {
@@ -193,13 +182,13 @@ async fn a_crash_at_the_start_changes_nothing() -> Result<()> {
 
 #[tokio::test]
 async fn a_program_that_never_listens_on_its_port_changes_nothing() -> Result<()> {
-    let bad = ", env: [{name: FIXTURE_LISTEN, value: never}]";
+    let bad = ", env: [{name: FIXTURE_LISTEN, value: never}], timeouts: {boot: 15s}";
     a_bad_one_changes_nothing("bad-port", bad, &["NotListening"]).await
 }
 
 #[tokio::test]
 async fn a_program_that_is_not_well_changes_nothing() -> Result<()> {
-    let bad = ", verify: {path: '/healthz?status=503'}";
+    let bad = ", verify: {path: '/healthz?status=503'}, timeouts: {boot: 15s}";
     a_bad_one_changes_nothing("bad-answer", bad, &["answered 503"]).await
 }
 
@@ -222,7 +211,7 @@ async fn a_person_goes_back_in_one_step() -> Result<()> {
                 answered_by(namespace, &old).await
             })
             .await?;
-            more_of(load).await?;
+            load.goes_on().await?;
             annotate(namespace, None).await?;
             until("the new one answers", SOON, async || {
                 answered_by(namespace, &new).await
