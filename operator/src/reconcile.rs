@@ -6,6 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use crds::conditions::Reason;
 use kube::{
     Client,
     runtime::{controller::Action, events::Recorder},
@@ -13,7 +14,7 @@ use kube::{
 
 use crate::{
     apply::{self, apply},
-    configs::{self, Configs},
+    configs::Configs,
     desired::decide,
     hosts::Claims,
     images::Images,
@@ -21,7 +22,8 @@ use crate::{
     memory::Memory,
     observe::{Caches, Guarded, Observed, observe},
     platform::Platform,
-    report::{report, report_unreadable},
+    report::{report, report_unchanged},
+    status::Trouble,
 };
 
 /// A revision that lost its traffic stays this long: until activators have seen that, requests still go there.
@@ -53,9 +55,6 @@ pub enum Error {
     /// A child.
     #[error(transparent)]
     Apply(#[from] apply::Error),
-    /// A Secret or ConfigMap.
-    #[error(transparent)]
-    Configs(#[from] configs::Problem),
     /// The status.
     #[error("{operation} status of the Function")]
     Status {
@@ -79,7 +78,10 @@ pub enum Error {
 pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
     let function = match &object.0 {
         Ok(function) => function,
-        Err(unreadable) => return report_unreadable(&object, &unreadable.error, &context).await,
+        Err(unreadable) => {
+            let trouble = Trouble::Stalled(Reason::InvalidSpec, format!("spec: {unreadable}"));
+            return report_unchanged(&object, trouble, &context).await;
+        }
     };
     if function.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
@@ -88,7 +90,14 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
         hosts: context.claims.hosts(function, &context.platform),
         ..observe(function, &context.caches, &context.memory)
     };
-    observed.findings = inquire(function, &observed, &context).await?;
+    observed.findings = match inquire(function, &observed, &context).await {
+        Ok(findings) => findings,
+        Err(problem) => {
+            let message = format!("{problem}; until it can be read nothing is changed");
+            let trouble = Trouble::Retrying(Reason::ConfigUnreadable, message);
+            return report_unchanged(&object, trouble, &context).await;
+        }
+    };
     let mut plan = decide(function, &observed, &context.platform);
     let linger = context
         .memory

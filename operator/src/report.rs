@@ -110,35 +110,37 @@ pub async fn report(
     Ok(later.map_or_else(Action::await_change, Action::requeue))
 }
 
-/// Reports on an object that does not even have the shape of a Function (a number that overflows, say). What serves goes on serving.
+/// Reports why nothing is changed: the object does not even have the shape of a Function (a number that overflows, say), or nobody knows
+/// which revisions there should be. What serves goes on serving.
 ///
 /// # Errors
 /// What another try may mend.
-pub async fn report_unreadable(
+pub async fn report_unchanged(
     object: &Guarded,
-    problem: &str,
+    trouble: Trouble,
     context: &Context,
 ) -> Result<Action, Error> {
     let standing = read_status(object, context).await?;
     let children = observe::children(object, &context.caches);
-    let hosts = context.claims.kept(object, &context.platform);
+    let hosts = match &object.0 {
+        Ok(function) => context.claims.hosts(function, &context.platform),
+        Err(_) => context.claims.kept(object, &context.platform),
+    };
+    let is_retried = matches!(trouble, Trouble::Retrying(..));
     let facts = Facts {
         generation: object.meta().generation,
         urls: addresses(&hosts, context),
         unrouted: refused(&hosts).into_iter().collect(),
         hosts: hosts.custom,
         entrypoints: unchanged(&standing, &children),
-        troubles: vec![Trouble::Stalled(
-            Reason::InvalidSpec,
-            format!("spec: {problem}"),
-        )],
+        troubles: vec![trouble],
         previous: &standing,
     };
     let wanted = status(facts, &now());
     let written = write(object, &standing, &wanted, context).await?;
     let told = told(&[], &Applied::default(), &standing, &wanted, written);
     publish(object, told, context).await;
-    if written == Written::Outrun {
+    if is_retried || written == Written::Outrun {
         return Ok(Action::requeue(context.memory.next_retry(object)));
     }
     context.memory.succeeded(object);

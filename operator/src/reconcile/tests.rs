@@ -4,7 +4,6 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     ResourceExt,
     api::DynamicObject,
-    core::DeserializeGuard,
     runtime::{events::Recorder, watcher::Event},
 };
 use serde_json::{Value, json};
@@ -100,7 +99,7 @@ impl Operator {
 
     async fn reconcile_with_these_caches(&mut self) -> Result<Action, Error> {
         let function = self.function.clone();
-        let function: DeserializeGuard<crds::Function> = serde_json::from_value(function).unwrap();
+        let function: Guarded = serde_json::from_value(function).unwrap();
         reconcile(Arc::new(function), self.context.clone()).await
     }
 

@@ -25,12 +25,12 @@ impl Operator {
 }
 
 /// Somebody older who wants the same host.
-fn older() -> DeserializeGuard<crds::Function> {
+fn older() -> Guarded {
     let mut older = fixtures::function("secret", "{image: a, entrypoints: [{name: web, path: /}]}");
     older.metadata.namespace = Some("elsewhere".to_owned());
     older.metadata.creation_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
     older.spec.hosts = vec!["shop.example.org".to_owned()];
-    DeserializeGuard(Ok(older))
+    Guarded(Ok(older))
 }
 
 fn condition(operator: &Operator, type_: &str) -> (String, String) {
