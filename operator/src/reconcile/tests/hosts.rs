@@ -155,6 +155,33 @@ async fn a_service_of_somebody_else_is_left_alone_and_keeps_nothing_from_being_r
     assert_eq!(service["spec"]["externalName"], activator);
 }
 
+/// What stands in the release's namespace is none of the reader's business, nor what else the API server's answer names.
+#[tokio::test]
+async fn what_comes_in_the_way_beside_the_activator_is_told_without_names_of_others() {
+    let mut operator = Operator::on(HOSTS, with_ingress());
+    let why = "host is already defined in ingress elsewhere/secret";
+    operator.double.refuse(Method::POST, "/ingresses", 403, why);
+    operator.reconcile().await.unwrap();
+    let (refused, told) = condition(&operator, "RoutesReady");
+    assert_eq!(refused, "False ChildRefused");
+    assert!(told.contains("whoever runs Thaw"), "{told}");
+    let notes = operator.double.list("/apis/events.k8s.io/");
+    for text in [told, json!(notes).to_string()] {
+        assert!(!text.contains("elsewhere"), "{text}");
+    }
+
+    operator.double.allow_all();
+    let theirs = json!({"metadata": {"name": "shop--prod", "uid": "theirs"}, "spec": {}});
+    operator.double.put(INGRESS, theirs);
+    operator.reconcile().await.unwrap();
+    let (foreign, told) = condition(&operator, "RoutesReady");
+    assert_eq!(foreign, "False NameConflict");
+    assert!(
+        told.contains("in namespace thaw-system") && told.contains("whoever runs Thaw"),
+        "{told}"
+    );
+}
+
 #[tokio::test]
 async fn a_missing_gateway_api_is_told_once_and_holds_nothing_else_up() {
     let gateway = GatewaySettings {
