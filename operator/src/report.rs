@@ -8,7 +8,12 @@ mod routes;
 
 use std::time::Duration;
 
-use crds::{FunctionStatus, conditions::Reason, function::Function, names};
+use crds::{
+    FunctionStatus,
+    conditions::Reason,
+    function::{Function, Visibility},
+    names,
+};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{
     Api, Resource, ResourceExt,
@@ -46,7 +51,10 @@ pub async fn report(
     applied: Applied,
     context: &Context,
 ) -> Result<Action, Error> {
-    let addresses = addresses(&observed.hosts, context);
+    let addresses = match function.spec.visibility.unwrap_or_default() {
+        Visibility::Public => addresses(&observed.hosts, context),
+        Visibility::Cluster => vec![inside(function)],
+    };
     let mut troubles = troubles(plan, &applied);
     let mut unrouted = unrouted(function, plan, &applied);
     let is_refused = !troubles.is_empty() || unrouted.iter().any(may_end_unseen);
@@ -120,9 +128,14 @@ pub async fn report_unreadable(
     let standing = read_status(object, context).await?;
     let children = observe::children(object, &context.caches);
     let hosts = context.claims.kept(object, &context.platform);
+    let inside = vec![inside(object)];
     let facts = Facts {
         generation: object.meta().generation,
-        urls: addresses(&hosts, context),
+        urls: if standing.urls == inside {
+            inside
+        } else {
+            addresses(&hosts, context)
+        },
         unrouted: refused(&hosts).into_iter().collect(),
         hosts: hosts.custom,
         entrypoints: unchanged(&standing, &children),
@@ -160,13 +173,13 @@ fn told(
     events(children, applied, previous, reported)
 }
 
-/// Where a Function is reached, without a path.
+/// Where a Function is reached from outside, without a path.
 fn addresses(hosts: &Hosts, context: &Context) -> Vec<String> {
     hosts.all().map(|host| context.platform.url(host)).collect()
 }
 
 /// Where callers inside the cluster reach a Function.
-fn inside(function: &Function) -> String {
+fn inside<K: Resource>(function: &K) -> String {
     let namespace = function.namespace().unwrap_or_default();
     format!("http://{}.{namespace}", function.name_any())
 }

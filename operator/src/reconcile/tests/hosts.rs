@@ -183,6 +183,26 @@ async fn what_comes_in_the_way_beside_the_activator_is_told_without_names_of_oth
 }
 
 #[tokio::test]
+async fn a_function_for_the_cluster_alone_shows_its_address_inside() {
+    let inside = "http://shop.prod";
+    let mut operator = Operator::on(HOSTS, with_ingress());
+    operator.edit(|function| function["spec"]["visibility"] = json!("Cluster"));
+    let is_inside_alone = |operator: &Operator| {
+        let status = operator.status();
+        assert_eq!(status["url"], inside);
+        assert_eq!(status["urls"], json!([inside]));
+        let web = &status["entrypoints"][0];
+        assert_eq!(web["url"], format!("{inside}/api"));
+    };
+    operator.settle().await;
+    is_inside_alone(&operator);
+    operator.edit(|function| function["spec"]["maxSize"] = json!("no size"));
+    operator.settle().await;
+    assert_eq!(condition(&operator, "Stalled").0, "True InvalidSpec");
+    is_inside_alone(&operator);
+}
+
+#[tokio::test]
 async fn a_missing_gateway_api_is_told_once_and_holds_nothing_else_up() {
     let gateway = GatewaySettings {
         name: "public".to_owned(),
