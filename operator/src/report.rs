@@ -56,7 +56,7 @@ pub async fn report(
         Visibility::Cluster => vec![inside(function)],
     };
     let mut troubles = troubles(plan, &applied);
-    let mut unrouted = unrouted(function, plan, &applied);
+    let mut unrouted = unrouted(function, observed, plan, &applied);
     let is_refused = !troubles.is_empty() || unrouted.iter().any(may_end_unseen);
     if let Err(invalid) = &plan.wanted {
         let invalid = Trouble::Stalled(Reason::InvalidSpec, invalid.to_string());

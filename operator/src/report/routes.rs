@@ -1,5 +1,7 @@
 //! What keeps hosts from leading to a Function.
 
+mod gateway;
+
 use crds::{conditions::Reason, function::Function};
 use kube::ResourceExt;
 use tracing::warn;
@@ -9,6 +11,7 @@ use crate::{
     attachment::{Attachment, HTTP_ROUTE, Home, INGRESS, Kind, SERVICE},
     desired::Plan,
     hosts::{Hosts, Refused},
+    observe::Observed,
 };
 
 /// Whether a kind leads requests to a Function, so that what comes in its way is told here.
@@ -27,12 +30,17 @@ pub(super) fn refused(hosts: &Hosts) -> Option<(Reason, String)> {
 /// readiness: least of all the name inside the cluster, which may be that of a Service that was there first.
 pub(super) fn unrouted(
     function: &Function,
+    observed: &Observed,
     plan: &Plan,
     applied: &Applied,
 ) -> Vec<(Reason, String)> {
-    let told = |(attachment, outcome): (&Attachment, &Outcome)| {
-        let problem = outcome.problem.as_ref()?;
-        is_route(attachment.kind).then(|| tell(function, attachment, problem))
+    let told = |(attachment, outcome): (&Attachment, &Outcome)| match &outcome.problem {
+        Some(problem) => is_route(attachment.kind).then(|| tell(function, attachment, problem)),
+        None if attachment.kind == HTTP_ROUTE => {
+            let found = observed.attachment(attachment.kind, attachment.name());
+            gateway::untaken(function, attachment, found)
+        }
+        None => None,
     };
     let pairs = plan.attachments.iter().zip(&applied.attachments);
     pairs.filter_map(told).collect()
