@@ -51,7 +51,8 @@ use crate::{
 
 /// Functions reconciled at once: enough to hide the API server's latency, few enough to leave it to others.
 const CONCURRENCY: u16 = 8;
-/// Of those, Functions whose last reconcile was slow: a namespace whose webhooks hang leaves the rest to others.
+/// Of those, Functions whose last reconcile was slow, or one in their namespace: a namespace whose webhooks hang leaves the rest to others,
+/// once one reconcile there has shown it.
 const SLOW_ONES: usize = 4;
 /// When one that found no room is tried again.
 const ROOM: Duration = Duration::from_secs(2);

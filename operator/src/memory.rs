@@ -28,6 +28,8 @@ const RETRIES_AT_ONCE: u32 = 100;
 const RETRY_SPACING: Duration = Duration::from_millis(100);
 /// A reconcile that takes so long waited for answers, as behind a webhook that does not give one.
 const SLOW: Duration = Duration::from_secs(5);
+/// For so long after one of its Functions was slow, a namespace is: longer than the wait before a try again.
+const SLOW_AFTERWARDS: Duration = Duration::from_secs(30);
 
 /// One entry for each Function, forgotten with it.
 #[derive(Default)]
@@ -35,6 +37,8 @@ pub struct Memory {
     entries: Mutex<HashMap<ObjectRef<Guarded>, Entry>>,
     /// When the next retry of all would be, were there one every [`RETRY_SPACING`].
     next_turn: Mutex<Option<Instant>>,
+    /// Namespaces in which a Function was slow, and until when that counts.
+    slow_namespaces: Mutex<HashMap<String, Instant>>,
 }
 
 #[derive(Default)]
@@ -148,14 +152,25 @@ impl Memory {
         self.entry(of, |entry| entry.retries = None);
     }
 
-    /// Whether its last reconcile took so long that it must not hold up others.
+    /// Whether its last reconcile, or one in its namespace of late, took so long that it must not hold up others. What makes one slow, such
+    /// as a webhook, is often in the way of all in its namespace, and those that are new there have no last one.
     pub fn is_slow<K: Resource>(&self, of: &K) -> bool {
-        self.entry(of, |entry| entry.is_slow)
+        let now = Instant::now();
+        let mut slow = self.slow_namespaces();
+        slow.retain(|_, until| *until > now);
+        let namespace = of.meta().namespace.as_deref().unwrap_or_default();
+        slow.contains_key(namespace) || self.entry(of, |entry| entry.is_slow)
     }
 
     /// Remembers how long a reconcile took.
     pub fn took<K: Resource>(&self, of: &K, time: Duration) {
-        self.entry(of, |entry| entry.is_slow = time >= SLOW);
+        let is_slow = time >= SLOW;
+        self.entry(of, |entry| entry.is_slow = is_slow);
+        if is_slow {
+            let namespace = of.meta().namespace.clone().unwrap_or_default();
+            let until = Instant::now() + SLOW_AFTERWARDS;
+            self.slow_namespaces().insert(namespace, until);
+        }
     }
 
     /// Drops an object that is gone.
@@ -182,6 +197,11 @@ impl Memory {
             };
         }
         with(entry)
+    }
+
+    fn slow_namespaces(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        let namespaces = self.slow_namespaces.lock();
+        namespaces.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<ObjectRef<Guarded>, Entry>> {
@@ -215,6 +235,21 @@ mod tests {
         assert!(within(2 * SHORTEST_RETRY) >= 100, "some are tried soon");
         assert!(within(Duration::from_secs(30)) <= 401);
         assert_eq!(within(Duration::from_secs(61)), 700);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_namespace_is_slow_until_none_of_its_functions_has_been_for_a_while() {
+        let (memory, shop) = (Memory::default(), fixtures::function("shop", "{}"));
+        let mut elsewhere = fixtures::function("hello", "{}");
+        let hello = elsewhere.clone();
+        elsewhere.metadata.namespace = Some("elsewhere".to_owned());
+        memory.took(&shop, SLOW);
+        assert!(memory.is_slow(&shop) && memory.is_slow(&hello));
+        assert!(!memory.is_slow(&elsewhere));
+        memory.took(&hello, SLOW / 2);
+        assert!(memory.is_slow(&hello), "the webhook may be for some alone");
+        tokio::time::advance(SLOW_AFTERWARDS).await;
+        assert!(memory.is_slow(&shop) && !memory.is_slow(&hello));
     }
 
     #[test]
