@@ -26,7 +26,7 @@ use tracing::{info, warn};
 
 use crate::{
     apply::{Applied, Problem},
-    desired::{Child, Plan},
+    desired::Plan,
     events::events,
     hosts::Hosts,
     observe::{self, Guarded, Observed},
@@ -95,12 +95,18 @@ pub async fn report(
     let standing = unseen
         .or_else(|| function.status.clone())
         .unwrap_or_default();
-    let written = write(function, &standing, &wanted, context).await?;
-    let is_outrun = applied.is_outrun || written == Written::Outrun;
+    let written = write(function, &standing, &wanted, context).await;
+    let reported = match written {
+        Ok(Written::Stands | Written::Later(_)) => &wanted,
+        // What was to be reported and was not will be told when it is. What was done to children is not done again.
+        Ok(Written::Outrun) | Err(_) => &observed.previous,
+    };
     let children = plan.wanted.as_deref().unwrap_or_default();
-    let told = told(children, &applied, &observed.previous, &wanted, written);
+    let told = events(children, &applied, &observed.previous, reported);
     publish(function, told, context).await;
 
+    let written = written?;
+    let is_outrun = applied.is_outrun || written == Written::Outrun;
     if let Some(error) = applied.error {
         return Err(error.into());
     }
@@ -147,30 +153,15 @@ pub async fn report_unreadable(
     };
     let wanted = status(facts, &now());
     let written = write(object, &standing, &wanted, context).await?;
-    let told = told(&[], &Applied::default(), &standing, &wanted, written);
-    publish(object, told, context).await;
     if written == Written::Outrun {
         return Ok(Action::requeue(context.memory.next_retry(object)));
     }
+    let told = events(&[], &Applied::default(), &standing, &wanted);
+    publish(object, told, context).await;
     context.memory.succeeded(object);
     Ok(written
         .later()
         .map_or_else(Action::await_change, Action::requeue))
-}
-
-/// The Events. What was to be reported and was not will be told when it is.
-fn told(
-    children: &[Child],
-    applied: &Applied,
-    previous: &FunctionStatus,
-    wanted: &FunctionStatus,
-    written: Written,
-) -> Vec<Event> {
-    let reported = match written {
-        Written::Stands | Written::Later(_) => wanted,
-        Written::Outrun => previous,
-    };
-    events(children, applied, previous, reported)
 }
 
 /// Where a Function is reached from outside, without a path.

@@ -48,3 +48,16 @@ async fn what_serves_goes_on_while_it_cannot_be_put_back() {
     assert_eq!(operator.condition("Ready")["status"], "True");
     assert_eq!(operator.condition("Reconciling")["status"], "True");
 }
+
+#[tokio::test]
+async fn what_was_done_is_told_although_the_status_could_not_be_written() {
+    let mut operator = Operator::of(TWO);
+    operator
+        .double
+        .refuse(Method::PATCH, "/status", 500, "InternalError");
+    operator.reconcile().await.unwrap_err();
+    assert_eq!(operator.events(), ["RevisionCreated", "RevisionCreated"]);
+    operator.double.allow_all();
+    operator.settle().await;
+    assert_eq!(operator.events(), ["RevisionCreated", "RevisionCreated"]);
+}
