@@ -46,7 +46,7 @@ use crate::{
     metrics::{End, Metrics},
     observe::{Caches, Guarded, Writers},
     reconcile::{Context, Error, reconcile},
-    sweep::sweep,
+    sweep::Sweeps,
 };
 
 /// Functions reconciled at once: enough to hide the API server's latency, few enough to leave it to others.
@@ -118,10 +118,11 @@ pub async fn run(
             () = stop.cancelled() => {}
         }
     };
+    let sweeps = Arc::new(Sweeps::default());
     // No limit: a sweep that waits for its next try must not hold up the ends of others.
     let reconciles = ends.for_each_concurrent(None, |end| {
         let gone = settle(end, &context);
-        clear(gone, context.clone(), stop.clone())
+        clear(gone, sweeps.clone(), context.clone(), stop.clone())
     });
     tokio::join!(reconciles, fill);
 }
@@ -361,9 +362,15 @@ fn settle(
 }
 
 /// Removes what a Function that is gone left behind, until told to stop.
-async fn clear(gone: Option<ObjectRef<Guarded>>, context: Arc<Context>, stop: CancellationToken) {
+async fn clear(
+    gone: Option<ObjectRef<Guarded>>,
+    sweeps: Arc<Sweeps>,
+    context: Arc<Context>,
+    stop: CancellationToken,
+) {
     if let Some(gone) = gone {
-        stop.run_until_cancelled(sweep(&gone, &context)).await;
+        stop.run_until_cancelled(sweeps.sweep(&gone, &context))
+            .await;
     }
 }
 
