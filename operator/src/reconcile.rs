@@ -79,7 +79,10 @@ pub enum Error {
 pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
     let function = match &object.0 {
         Ok(function) => function,
-        Err(unreadable) => return report_unreadable(&object, &unreadable.error, &context).await,
+        Err(unreadable) => {
+            let again = report_unreadable(&object, &unreadable.error, &context).await?;
+            return Ok(again.map_or_else(Action::await_change, Action::requeue));
+        }
     };
     if function.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
@@ -94,11 +97,9 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
         .memory
         .let_linger(function, &mut plan.orphans, LINGER);
     let applied = apply(&context.client, function, &observed, &plan).await;
-    let action = report(function, &observed, &plan, applied, &context).await?;
-    Ok(match linger {
-        Some(wait) if action == Action::await_change() => Action::requeue(wait),
-        _ => action,
-    })
+    let again = report(function, &observed, &plan, applied, &context).await?;
+    let next = again.into_iter().chain(linger).min();
+    Ok(next.map_or_else(Action::await_change, Action::requeue))
 }
 
 #[cfg(test)]

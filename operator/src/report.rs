@@ -19,7 +19,7 @@ use kube::{
     Api, Resource, ResourceExt,
     api::{DynamicObject, Patch, PatchParams},
     core::ApiResource,
-    runtime::{controller::Action, events::Event},
+    runtime::events::Event,
 };
 use serde_json::json;
 use tracing::{info, warn};
@@ -40,7 +40,7 @@ use routes::{is_route, refused, unrouted};
 /// How long a change of instance counts alone stays unreported, so that reporting takes no time from the boots it speaks of.
 const COUNTS_DELAY: Duration = Duration::from_secs(1);
 
-/// Reports what came of a plan, and says when to look again.
+/// Reports what came of a plan, and says when to look again, if not only after a change.
 ///
 /// # Errors
 /// What another try may mend, after the report was written.
@@ -50,14 +50,14 @@ pub async fn report(
     plan: &Plan,
     applied: Applied,
     context: &Context,
-) -> Result<Action, Error> {
+) -> Result<Option<Duration>, Error> {
     let addresses = match function.spec.visibility.unwrap_or_default() {
         Visibility::Public => addresses(&observed.hosts, context),
         Visibility::Cluster => vec![inside(function)],
     };
     let mut troubles = troubles(plan, &applied);
     let mut unrouted = unrouted(function, observed, plan, &applied);
-    let is_refused = !troubles.is_empty() || unrouted.iter().any(may_end_unseen);
+    let has_to_look_again = !troubles.is_empty() || unrouted.iter().any(may_end_unseen);
     if let Err(invalid) = &plan.wanted {
         let invalid = Trouble::Stalled(Reason::InvalidSpec, invalid.to_string());
         troubles.insert(0, invalid);
@@ -110,16 +110,13 @@ pub async fn report(
     if let Some(error) = applied.error {
         return Err(error.into());
     }
-    if is_refused || is_outrun {
+    if has_to_look_again || is_outrun {
         // Nothing tells when a quota or a webhook is mended, or when a foreign object goes away.
-        return Ok(Action::requeue(context.memory.next_retry(function)));
+        return Ok(Some(context.memory.next_retry(function)));
     }
     context.memory.succeeded(function);
-    let later = [written.later(), observed.findings.again]
-        .into_iter()
-        .flatten()
-        .min();
-    Ok(later.map_or_else(Action::await_change, Action::requeue))
+    let waits = [written.later(), observed.findings.again];
+    Ok(waits.into_iter().flatten().min())
 }
 
 /// Reports on an object that does not even have the shape of a Function (a number that overflows, say). What serves goes on serving.
@@ -130,7 +127,7 @@ pub async fn report_unreadable(
     object: &Guarded,
     problem: &str,
     context: &Context,
-) -> Result<Action, Error> {
+) -> Result<Option<Duration>, Error> {
     let standing = read_status(object, context).await?;
     let children = observe::children(object, &context.caches);
     let hosts = context.claims.kept(object, &context.platform);
@@ -154,14 +151,12 @@ pub async fn report_unreadable(
     let wanted = status(facts, &now());
     let written = write(object, &standing, &wanted, context).await?;
     if written == Written::Outrun {
-        return Ok(Action::requeue(context.memory.next_retry(object)));
+        return Ok(Some(context.memory.next_retry(object)));
     }
     let told = events(&[], &Applied::default(), &standing, &wanted);
     publish(object, told, context).await;
     context.memory.succeeded(object);
-    Ok(written
-        .later()
-        .map_or_else(Action::await_change, Action::requeue))
+    Ok(written.later())
 }
 
 /// Where a Function is reached from outside, without a path.

@@ -212,6 +212,25 @@ async fn traffic_does_not_move_to_an_unmeasured_revision_before_its_node_can_hav
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_old_revision_goes_in_time_although_something_else_is_waited_for_longer() {
+    let mut operator = operator();
+    operator.edit(|function| function["spec"]["revisionHistoryLimit"] = json!(0));
+    operator.registry_says("registry:5000/shop:1", &[10]);
+    operator.settle().await;
+    operator.run(0);
+    operator.change_image("registry:5000/shop:2");
+    operator.registry_says("registry:5000/shop:2", &[10]);
+    operator.settle().await;
+    operator.change_image("registry:5000/shop:3");
+    operator.registry_says("registry:5000/shop:3", &[11]);
+    operator.settle().await;
+    assert!(operator.is("Stalled", "True", Reason::ImageTooLarge));
+    operator.run(0);
+    let action = operator.reconcile().await.unwrap();
+    assert_eq!(action, Action::requeue(LINGER), "the second one goes");
+}
+
 #[tokio::test]
 async fn what_a_function_uses_makes_a_revision_only_where_that_is_asked_for_and_allowed() {
     let spec = "{image: a, entrypoints: [{name: web, path: /, envFrom: [{secretRef: {name: login}}]}, {name: api, path: /api}]}";
