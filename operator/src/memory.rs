@@ -11,7 +11,7 @@ use std::{
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use crds::FunctionStatus;
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 use tokio::time::Instant;
 
@@ -52,6 +52,8 @@ struct Entry {
     is_slow: bool,
     /// Deployments that could be removed, by UID, and since when.
     orphans: HashMap<String, Instant>,
+    /// Entrypoints whose image no node has told of yet: the answer that came meanwhile, and since when.
+    unmeasured: HashMap<String, (Option<Time>, Instant)>,
 }
 
 impl Memory {
@@ -117,6 +119,31 @@ impl Memory {
             .max();
         orphans.retain(|orphan| age(orphan) >= delay);
         next.map(|age| delay - age)
+    }
+
+    /// How long an entrypoint has waited for the word of a node; from the start again when the activator has an answer, from which on
+    /// that word matters.
+    pub fn waited<K: Resource>(
+        &self,
+        of: &K,
+        entrypoint: &str,
+        answered: Option<&Time>,
+    ) -> Duration {
+        let now = Instant::now();
+        self.entry(of, |entry| {
+            let begun = || (answered.cloned(), now);
+            let waits = entry.unmeasured.entry(entrypoint.to_owned());
+            let waits = waits.or_insert_with(begun);
+            if waits.0.as_ref() != answered {
+                *waits = begun();
+            }
+            now - waits.1
+        })
+    }
+
+    /// An entrypoint waits for the word of a node no more.
+    pub fn waits_no_more<K: Resource>(&self, of: &K, entrypoint: &str) {
+        self.entry(of, |entry| entry.unmeasured.remove(entrypoint));
     }
 
     /// The wait before the next try; it grows with each one until [`Self::succeeded`], and with the number of Functions that fail.
