@@ -9,19 +9,16 @@ use std::{
     time::Duration,
 };
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use crds::FunctionStatus;
 use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 use tokio::time::Instant;
 
-use crate::observe::{Caches, Guarded};
+use crate::{
+    observe::{Caches, Guarded},
+    waits::Waits,
+};
 
-/// Shortest wait before a Function that failed is tried again.
-const SHORTEST_RETRY: Duration = Duration::from_secs(1);
-/// Longest wait, up to as much again added by chance: whatever is mended is noticed within 10 s, and an answer that does not come is given
-/// up after 15 s, so everything is as it should be half a minute after the API server is.
-const LONGEST_RETRY: Duration = Duration::from_secs(5);
 /// So many Functions are tried again at once, and then one every [`RETRY_SPACING`], however many fail.
 const RETRIES_AT_ONCE: u32 = 100;
 /// See [`RETRIES_AT_ONCE`].
@@ -47,7 +44,7 @@ struct Entry {
     status: Option<FunctionStatus>,
     /// The version of the object on which the status was written.
     written_on: Option<String>,
-    retries: Option<ExponentialBackoff>,
+    retries: Option<Waits>,
     counts_due: Option<Instant>,
     is_slow: bool,
     /// Deployments that could be removed, by UID, and since when.
@@ -149,15 +146,8 @@ impl Memory {
     /// The wait before the next try; it grows with each one until [`Self::succeeded`], and with the number of Functions that fail.
     pub fn next_retry<K: Resource>(&self, of: &K) -> Duration {
         let own = self.entry(of, |entry| {
-            let retries = entry.retries.get_or_insert_with(|| {
-                ExponentialBuilder::new()
-                    .with_min_delay(SHORTEST_RETRY)
-                    .with_max_delay(LONGEST_RETRY)
-                    .without_max_times()
-                    .with_jitter()
-                    .build()
-            });
-            retries.next().unwrap_or(LONGEST_RETRY)
+            let retries = entry.retries.get_or_insert_default();
+            retries.next_wait()
         });
         own.max(self.turn())
     }
@@ -240,15 +230,18 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::double::fixtures;
+    use crate::{
+        double::fixtures,
+        waits::{LONGEST, SHORTEST},
+    };
 
     #[test]
     fn retries_grow_more_rare_and_start_again_after_a_success() {
         let (memory, function) = (Memory::default(), fixtures::function("hello", "{}"));
         let waits: Vec<_> = (0..12).map(|_| memory.next_retry(&function)).collect();
-        assert!(waits[0] >= SHORTEST_RETRY && waits[0] < Duration::from_secs(3));
-        assert!(waits[11] >= LONGEST_RETRY);
-        assert!(waits.iter().all(|wait| *wait <= 2 * LONGEST_RETRY));
+        assert!(waits[0] >= SHORTEST && waits[0] < Duration::from_secs(3));
+        assert!(waits[11] >= LONGEST);
+        assert!(waits.iter().all(|wait| *wait <= 2 * LONGEST));
         memory.succeeded(&function);
         assert!(memory.next_retry(&function) < Duration::from_secs(3));
     }
@@ -259,7 +252,7 @@ mod tests {
         let wait = |n| memory.next_retry(&fixtures::function(&format!("f{n}"), "{}"));
         let waits: Vec<_> = (0..700).map(wait).collect();
         let within = |time| waits.iter().filter(|wait| **wait <= time).count();
-        assert!(within(2 * SHORTEST_RETRY) >= 100, "some are tried soon");
+        assert!(within(2 * SHORTEST) >= 100, "some are tried soon");
         assert!(within(Duration::from_secs(30)) <= 401);
         assert_eq!(within(Duration::from_secs(61)), 700);
     }

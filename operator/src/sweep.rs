@@ -3,10 +3,8 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 use tokio::time::sleep;
 use tracing::{info, warn};
@@ -16,13 +14,8 @@ use crate::{
     attachment::Home,
     observe::Guarded,
     reconcile::Context,
+    waits::Waits,
 };
-
-/// Shortest wait before a removal that failed is tried again.
-const SHORTEST_RETRY: Duration = Duration::from_secs(1);
-
-/// Longest wait, up to as much again added by chance, as for everything else that is tried again.
-const LONGEST_RETRY: Duration = Duration::from_secs(6);
 
 /// The Functions that are being swept, and whether there was word of one since its sweep began: as long as something is left, each new list
 /// speaks of it again, and one sweep of a Function is enough.
@@ -35,10 +28,12 @@ impl Sweeps {
         if !self.begins(gone) {
             return;
         }
-        while {
+        loop {
             sweep(gone, context).await;
-            self.goes_on(gone)
-        } {}
+            if !self.goes_on(gone) {
+                return;
+            }
+        }
     }
 
     fn begins(&self, gone: &ObjectRef<Guarded>) -> bool {
@@ -67,18 +62,13 @@ impl Sweeps {
 /// Removes what the Function `gone` left, however often that takes, unless it came back. The cache of Functions has to be
 /// filled.
 pub async fn sweep(gone: &ObjectRef<Guarded>, context: &Context) {
-    let mut waits = ExponentialBuilder::new()
-        .with_min_delay(SHORTEST_RETRY)
-        .with_max_delay(LONGEST_RETRY)
-        .without_max_times()
-        .with_jitter()
-        .build();
+    let mut waits = Waits::default();
     loop {
         let wait = match remove_all(gone, context).await {
             Ok(true) => return,
-            Ok(false) => waits.next().unwrap_or(LONGEST_RETRY),
+            Ok(false) => waits.next_wait(),
             Err(error) => {
-                let wait = waits.next().unwrap_or(LONGEST_RETRY);
+                let wait = waits.next_wait();
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
                 warn!(function = %gone, %error, cause, ?wait, "what a Function left is still there");
                 wait
