@@ -44,7 +44,7 @@ use crate::{
     attachment::Home,
     images::{self, Inquiries},
     metrics::{End, Metrics},
-    observe::{Caches, Guarded, Writers},
+    observe::{Caches, Guarded, Writers, reference},
     reconcile::{Context, Error, reconcile},
     sweep::Sweeps,
 };
@@ -346,8 +346,7 @@ fn settle(
     match end {
         Ok((function, _)) => debug!(%function, "reconciled"),
         Err(controller::Error::ObjectNotFound(gone)) => {
-            let mut function = ObjectRef::new(&gone.name);
-            function.namespace = gone.namespace.clone();
+            let function = reference(&gone.name, gone.namespace.as_deref());
             context.memory.forget(&function);
             context.configs.forget(&function);
             return Some(function);

@@ -15,7 +15,7 @@ use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 use tokio::time::Instant;
 
 use crate::{
-    observe::{Caches, Guarded},
+    observe::{Caches, Guarded, reference},
     waits::Waits,
 };
 
@@ -203,8 +203,8 @@ impl Memory {
 
     fn entry<K: Resource, T>(&self, of: &K, with: impl FnOnce(&mut Entry) -> T) -> T {
         let meta = of.meta();
-        let mut key = ObjectRef::new(meta.name.as_deref().unwrap_or_default());
-        key.namespace = meta.namespace.clone();
+        let name = meta.name.as_deref().unwrap_or_default();
+        let key = reference(name, meta.namespace.as_deref());
         let mut entries = self.entries();
         let entry = entries.entry(key).or_default();
         if entry.uid != meta.uid {

@@ -13,7 +13,7 @@ use kube::{
     Resource, ResourceExt,
     api::DynamicObject,
     core::DeserializeGuard,
-    runtime::reflector::{Store, store::Writer},
+    runtime::reflector::{ObjectRef, Store, store::Writer},
 };
 
 use crate::{
@@ -25,6 +25,15 @@ use crate::{
 
 /// A Function, or why it could not be read. One that cannot be read must not stop the watch of all others.
 pub type Guarded = DeserializeGuard<Function>;
+
+/// How a Function is known to the controller.
+pub(crate) fn reference(name: &str, namespace: Option<&str>) -> ObjectRef<Guarded> {
+    let reference = ObjectRef::new(name);
+    match namespace {
+        Some(namespace) => reference.within(namespace),
+        None => reference,
+    }
+}
 
 /// What the watches keep up to date.
 #[derive(Clone)]
@@ -149,7 +158,8 @@ fn answers(function: &Function) -> HashMap<String, Verified> {
 /// The Deployments of an object, told by its UID, so that those of a deleted one of the same name are not taken for it.
 pub fn children<K: Resource>(owner: &K, caches: &Caches) -> Vec<Arc<Deployment>> {
     caches.deployments.state_filter(|deployment| {
-        deployment.namespace() == owner.meta().namespace && is_controlled_by(deployment, owner)
+        deployment.metadata.namespace == owner.meta().namespace
+            && is_controlled_by(deployment, owner)
     })
 }
 
