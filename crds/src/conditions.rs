@@ -42,6 +42,8 @@ pub enum Reason {
     HostNotAllowed,
     /// The Gateway API, which the chart was told to use, is not there.
     GatewayMissing,
+    /// The Gateway does not take the function's HTTPRoute.
+    RouteNotAccepted,
 }
 
 impl Reason {
@@ -63,6 +65,7 @@ impl Reason {
             Self::HostConflict => "HostConflict",
             Self::HostNotAllowed => "HostNotAllowed",
             Self::GatewayMissing => "GatewayMissing",
+            Self::RouteNotAccepted => "RouteNotAccepted",
         }
     }
 }

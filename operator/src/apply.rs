@@ -5,20 +5,25 @@
 //! - An object that is not this Function's is neither changed nor deleted.
 //! - What guards instances is as wanted before the first Deployment is created; one that exists goes on serving.
 //! - What one child meets does not keep another from being applied.
+//! - It ends in time to be reported on, however slow answers are: what is not done by then is left to another try.
 
 mod drift;
 mod object;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crds::function::Function;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, Client, ResourceExt};
+use tokio::time::{Instant, timeout_at};
 
 use crate::{desired::Plan, observe::Observed};
 pub use object::{Error, Outcome, Problem};
 pub(crate) use object::{Removal, is_ending, remove};
 use object::{ensure, owned};
+
+/// How long all of it may take. A reconcile is given up after 60 s, and writing the status takes up to [`crate::client::ANSWER`].
+const TIME: Duration = Duration::from_secs(40);
 
 /// What became of a [`Plan`].
 #[derive(Debug, Default)]
@@ -29,7 +34,7 @@ pub struct Applied {
     pub outcomes: Vec<Outcome>,
     /// Orphans that are gone now.
     pub removed: Vec<Arc<Deployment>>,
-    /// Whether something that was to go changed since it was observed.
+    /// Whether something that was to go changed since it was observed, or there was no time for something.
     pub is_outrun: bool,
     /// The first error that another try may mend.
     pub error: Option<Error>,
@@ -43,7 +48,8 @@ pub async fn apply(
     plan: &Plan,
 ) -> Applied {
     let mut applied = Applied::default();
-    let is_guarded = attach(client, function, observed, plan, &mut applied).await;
+    let end = Instant::now() + TIME;
+    let is_guarded = attach(client, function, observed, plan, end, &mut applied).await;
     let namespace = function.namespace().unwrap_or_default();
     let api: Api<Deployment> = Api::namespaced(client.clone(), &namespace);
     for child in plan.wanted.iter().flatten() {
@@ -56,19 +62,32 @@ pub async fn apply(
             applied.outcomes.push(Outcome::default());
             continue;
         }
-        let (outcome, error) = ensure(&api, function, child, found.map(Arc::as_ref)).await;
+        let found = found.map(Arc::as_ref);
+        let ensured = timeout_at(end, ensure(&api, function, child, found)).await;
+        let (outcome, error) = ensured.unwrap_or_else(|_| {
+            applied.is_outrun = true;
+            (late(found), None)
+        });
         applied.outcomes.push(outcome);
         applied.error = applied.error.or(error);
     }
     for orphan in &plan.orphans {
-        match remove(&api, "Deployment", &**orphan).await {
-            Ok(Removal::Done) => applied.removed.push(orphan.clone()),
-            Ok(Removal::Needless) => {}
-            Ok(Removal::Outrun) => applied.is_outrun = true,
-            Err(error) => applied.error = applied.error.or(Some(error)),
+        match timeout_at(end, remove(&api, "Deployment", &**orphan)).await {
+            Ok(Ok(Removal::Done)) => applied.removed.push(orphan.clone()),
+            Ok(Ok(Removal::Needless)) => {}
+            Ok(Ok(Removal::Outrun)) | Err(_) => applied.is_outrun = true,
+            Ok(Err(error)) => applied.error = applied.error.or(Some(error)),
         }
     }
     applied
+}
+
+/// What is known of a child that there was no time for: one that serves goes on.
+fn late(found: Option<&Deployment>) -> Outcome {
+    Outcome {
+        exists: found.is_some_and(|found| found.metadata.deletion_timestamp.is_none()),
+        ..Outcome::transient()
+    }
 }
 
 /// Applies what a Function has besides its Deployments. Whether everything is as wanted that instances need for their protection.
@@ -77,6 +96,7 @@ async fn attach(
     function: &Function,
     observed: &Observed,
     plan: &Plan,
+    end: Instant,
     applied: &mut Applied,
 ) -> bool {
     let mut is_guarded = true;
@@ -84,20 +104,26 @@ async fn attach(
         let namespace = attachment.object.namespace().unwrap_or_default();
         let api = attachment.kind.api(client, &namespace);
         let found = observed.attachment(attachment.kind, attachment.name());
-        let (outcome, error) = match owned(client, attachment, found.is_some()).await {
-            Ok(attachment) => ensure(&api, function, &*attachment, found).await,
-            Err(error) => (Outcome::transient(), Some(error)),
-        };
+        let ensured = timeout_at(end, async {
+            match owned(client, attachment, found.is_some()).await {
+                Ok(attachment) => ensure(&api, function, &*attachment, found).await,
+                Err(error) => (Outcome::transient(), Some(error)),
+            }
+        });
+        let (outcome, error) = ensured.await.unwrap_or_else(|_| {
+            applied.is_outrun = true;
+            (Outcome::transient(), None)
+        });
         is_guarded &= outcome.problem.is_none() || !attachment.kind.is_guard;
         applied.attachments.push(outcome);
         applied.error = applied.error.take().or(error);
     }
     for (kind, surplus) in &plan.surplus {
         let api = kind.api(client, &surplus.namespace().unwrap_or_default());
-        match remove(&api, kind.name, &**surplus).await {
-            Ok(Removal::Done | Removal::Needless) => {}
-            Ok(Removal::Outrun) => applied.is_outrun = true,
-            Err(error) => applied.error = applied.error.take().or(Some(error)),
+        match timeout_at(end, remove(&api, kind.name, &**surplus)).await {
+            Ok(Ok(Removal::Done | Removal::Needless)) => {}
+            Ok(Ok(Removal::Outrun)) | Err(_) => applied.is_outrun = true,
+            Ok(Err(error)) => applied.error = applied.error.take().or(Some(error)),
         }
     }
     is_guarded

@@ -17,7 +17,7 @@ use kube::{
 use serde::Serialize;
 use serde_json::json;
 
-use crate::observe::{Guarded, is_controlled_by};
+use crate::observe::{Guarded, is_controlled_by, reference};
 
 /// A kind of attachment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,14 +136,20 @@ impl Kind {
         let meta = function.meta();
         match self.home {
             Home::Function => is_controlled_by(object, function),
-            Home::Activator => self.function(object).is_some_and(|named| {
-                Some(&named.name) == meta.name.as_ref() && named.namespace == meta.namespace
+            Home::Activator => self.named(object).is_some_and(|(name, namespace)| {
+                meta.name.as_deref() == Some(name) && meta.namespace.as_deref() == Some(namespace)
             }),
         }
     }
 
     /// The Function that the labels of an object of Thaw name.
     pub fn function(self, object: &DynamicObject) -> Option<ObjectRef<Guarded>> {
+        let (name, namespace) = self.named(object)?;
+        Some(reference(name, Some(namespace)))
+    }
+
+    /// Its name and namespace.
+    fn named(self, object: &DynamicObject) -> Option<(&str, &str)> {
         let labels = object.labels();
         let is_managed = labels.get(names::MANAGED_BY)? == names::THAW;
         let name = labels.get(names::FUNCTION)?;
@@ -151,7 +157,7 @@ impl Kind {
             Home::Function => object.metadata.namespace.as_ref()?,
             Home::Activator => labels.get(names::NAMESPACE)?,
         };
-        is_managed.then(|| ObjectRef::new(name).within(namespace))
+        is_managed.then_some((name, namespace))
     }
 }
 

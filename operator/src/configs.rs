@@ -16,7 +16,10 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client, ResourceExt, runtime::reflector::ObjectRef};
 use serde::Serialize;
 
-use crate::{controller::chain, observe::Guarded};
+use crate::{
+    controller::chain,
+    observe::{self, Guarded},
+};
 pub use uses::Kind;
 use uses::{Use, uses};
 
@@ -332,11 +335,7 @@ fn of_config_map(map: &ConfigMap) -> BTreeMap<String, String> {
 
 /// How a Function is known to the controller.
 pub(crate) fn reference(function: &Function) -> ObjectRef<Guarded> {
-    let reference = ObjectRef::new(&function.name_any());
-    match function.namespace() {
-        Some(namespace) => reference.within(&namespace),
-        None => reference,
-    }
+    observe::reference(&function.name_any(), function.namespace().as_deref())
 }
 
 #[cfg(test)]

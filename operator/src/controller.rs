@@ -44,14 +44,15 @@ use crate::{
     attachment::Home,
     images::{self, Inquiries},
     metrics::{End, Metrics},
-    observe::{Caches, Guarded, Writers},
+    observe::{Caches, Guarded, Writers, reference},
     reconcile::{Context, Error, reconcile},
-    sweep::sweep,
+    sweep::Sweeps,
 };
 
 /// Functions reconciled at once: enough to hide the API server's latency, few enough to leave it to others.
 const CONCURRENCY: u16 = 8;
-/// Of those, Functions whose last reconcile was slow: a namespace whose webhooks hang leaves the rest to others.
+/// Of those, Functions whose last reconcile was slow, or one in their namespace: a namespace whose webhooks hang leaves the rest to others,
+/// once one reconcile there has shown it.
 const SLOW_ONES: usize = 4;
 /// When one that found no room is tried again.
 const ROOM: Duration = Duration::from_secs(2);
@@ -117,10 +118,11 @@ pub async fn run(
             () = stop.cancelled() => {}
         }
     };
+    let sweeps = Arc::new(Sweeps::default());
     // No limit: a sweep that waits for its next try must not hold up the ends of others.
     let reconciles = ends.for_each_concurrent(None, |end| {
         let gone = settle(end, &context);
-        clear(gone, context.clone(), stop.clone())
+        clear(gone, sweeps.clone(), context.clone(), stop.clone())
     });
     tokio::join!(reconciles, fill);
 }
@@ -344,8 +346,7 @@ fn settle(
     match end {
         Ok((function, _)) => debug!(%function, "reconciled"),
         Err(controller::Error::ObjectNotFound(gone)) => {
-            let mut function = ObjectRef::new(&gone.name);
-            function.namespace = gone.namespace.clone();
+            let function = reference(&gone.name, gone.namespace.as_deref());
             context.memory.forget(&function);
             context.configs.forget(&function);
             return Some(function);
@@ -360,9 +361,15 @@ fn settle(
 }
 
 /// Removes what a Function that is gone left behind, until told to stop.
-async fn clear(gone: Option<ObjectRef<Guarded>>, context: Arc<Context>, stop: CancellationToken) {
+async fn clear(
+    gone: Option<ObjectRef<Guarded>>,
+    sweeps: Arc<Sweeps>,
+    context: Arc<Context>,
+    stop: CancellationToken,
+) {
     if let Some(gone) = gone {
-        stop.run_until_cancelled(sweep(&gone, &context)).await;
+        stop.run_until_cancelled(sweeps.sweep(&gone, &context))
+            .await;
     }
 }
 

@@ -23,6 +23,10 @@ const ARCHITECTURE: &str = "kubernetes.io/arch";
 
 /// A Secret or ConfigMap that could not be read is tried again after this.
 const UNREAD: Duration = Duration::from_secs(10);
+/// Time within which a node that has an image says so.
+const NODES_SOON: Duration = Duration::from_secs(30);
+/// A node may have no word for ever, since it tells of its largest images alone: that long at most until all are asked again.
+const NODES_RARELY: Duration = Duration::from_secs(300);
 
 /// What was found out.
 #[derive(Clone, Debug, Default)]
@@ -111,12 +115,23 @@ fn verdict(
     let user = configs::reference(function);
     let verdict = judge(situation, || context.images.evidence(&question, &user));
     let again = match verdict.admission {
-        Admission::Admitted => None,
         // While an instance is there or on its way, the nodes may have a word any moment.
-        Admission::Unmeasured => is_running(observed, name).then_some(NODES_FRESH),
+        Admission::Unmeasured if is_running(observed, name) => {
+            let answered = observed.answers.get(name).map(|answer| &answer.at);
+            let waited = context.memory.waited(function, name, answered);
+            return (verdict, Some(next_look(waited)));
+        }
+        Admission::Admitted | Admission::Unmeasured => None,
         Admission::Waits | Admission::Refused => context.images.until_stale(&question),
     };
+    context.memory.waits_no_more(function, name);
     (verdict, again)
+}
+
+/// When nodes are asked again that had no word for so long: soon at first, and then in twice the time.
+fn next_look(waited: Duration) -> Duration {
+    let more = waited.saturating_sub(NODES_SOON);
+    more.clamp(NODES_FRESH, NODES_RARELY)
 }
 
 fn is_running(observed: &Observed, entrypoint: &str) -> bool {

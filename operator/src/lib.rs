@@ -17,6 +17,7 @@
 //! - [`controller`]: what is watched, when a Function is reconciled, retries
 //! - [`sweep`]: removes what Functions that are gone left behind
 //! - [`memory`]: what the caches cannot know yet
+//! - [`waits`]: how long until something that failed is tried again
 //! - [`client`]: how the API server is talked to
 //! - [`leader`]: one operator at a time
 //! - [`run`]: stands by, leads, stops
@@ -47,6 +48,7 @@ pub mod settings;
 pub mod size;
 pub mod status;
 pub mod sweep;
+pub mod waits;
 
 #[cfg(test)]
 mod double;

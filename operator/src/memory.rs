@@ -9,25 +9,24 @@ use std::{
     time::Duration,
 };
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use crds::FunctionStatus;
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 use tokio::time::Instant;
 
-use crate::observe::{Caches, Guarded};
+use crate::{
+    observe::{Caches, Guarded, reference},
+    waits::Waits,
+};
 
-/// Shortest wait before a Function that failed is tried again.
-const SHORTEST_RETRY: Duration = Duration::from_secs(1);
-/// Longest wait, up to as much again added by chance: whatever is mended is noticed within 10 s, and an answer that does not come is given
-/// up after 15 s, so everything is as it should be half a minute after the API server is.
-const LONGEST_RETRY: Duration = Duration::from_secs(5);
 /// So many Functions are tried again at once, and then one every [`RETRY_SPACING`], however many fail.
 const RETRIES_AT_ONCE: u32 = 100;
 /// See [`RETRIES_AT_ONCE`].
 const RETRY_SPACING: Duration = Duration::from_millis(100);
 /// A reconcile that takes so long waited for answers, as behind a webhook that does not give one.
 const SLOW: Duration = Duration::from_secs(5);
+/// For so long after one of its Functions was slow, a namespace is: longer than the wait before a try again.
+const SLOW_AFTERWARDS: Duration = Duration::from_secs(30);
 
 /// One entry for each Function, forgotten with it.
 #[derive(Default)]
@@ -35,6 +34,8 @@ pub struct Memory {
     entries: Mutex<HashMap<ObjectRef<Guarded>, Entry>>,
     /// When the next retry of all would be, were there one every [`RETRY_SPACING`].
     next_turn: Mutex<Option<Instant>>,
+    /// Namespaces in which a Function was slow, and until when that counts.
+    slow_namespaces: Mutex<HashMap<String, Instant>>,
 }
 
 #[derive(Default)]
@@ -43,11 +44,13 @@ struct Entry {
     status: Option<FunctionStatus>,
     /// The version of the object on which the status was written.
     written_on: Option<String>,
-    retries: Option<ExponentialBackoff>,
+    retries: Option<Waits>,
     counts_due: Option<Instant>,
     is_slow: bool,
     /// Deployments that could be removed, by UID, and since when.
     orphans: HashMap<String, Instant>,
+    /// Entrypoints whose image no node has told of yet: the answer that came meanwhile, and since when.
+    unmeasured: HashMap<String, (Option<Time>, Instant)>,
 }
 
 impl Memory {
@@ -115,18 +118,36 @@ impl Memory {
         next.map(|age| delay - age)
     }
 
+    /// How long an entrypoint has waited for the word of a node; from the start again when the activator has an answer, from which on
+    /// that word matters.
+    pub fn waited<K: Resource>(
+        &self,
+        of: &K,
+        entrypoint: &str,
+        answered: Option<&Time>,
+    ) -> Duration {
+        let now = Instant::now();
+        self.entry(of, |entry| {
+            let begun = || (answered.cloned(), now);
+            let waits = entry.unmeasured.entry(entrypoint.to_owned());
+            let waits = waits.or_insert_with(begun);
+            if waits.0.as_ref() != answered {
+                *waits = begun();
+            }
+            now - waits.1
+        })
+    }
+
+    /// An entrypoint waits for the word of a node no more.
+    pub fn waits_no_more<K: Resource>(&self, of: &K, entrypoint: &str) {
+        self.entry(of, |entry| entry.unmeasured.remove(entrypoint));
+    }
+
     /// The wait before the next try; it grows with each one until [`Self::succeeded`], and with the number of Functions that fail.
     pub fn next_retry<K: Resource>(&self, of: &K) -> Duration {
         let own = self.entry(of, |entry| {
-            let retries = entry.retries.get_or_insert_with(|| {
-                ExponentialBuilder::new()
-                    .with_min_delay(SHORTEST_RETRY)
-                    .with_max_delay(LONGEST_RETRY)
-                    .without_max_times()
-                    .with_jitter()
-                    .build()
-            });
-            retries.next().unwrap_or(LONGEST_RETRY)
+            let retries = entry.retries.get_or_insert_default();
+            retries.next_wait()
         });
         own.max(self.turn())
     }
@@ -148,14 +169,25 @@ impl Memory {
         self.entry(of, |entry| entry.retries = None);
     }
 
-    /// Whether its last reconcile took so long that it must not hold up others.
+    /// Whether its last reconcile, or one in its namespace of late, took so long that it must not hold up others. What makes one slow, such
+    /// as a webhook, is often in the way of all in its namespace, and those that are new there have no last one.
     pub fn is_slow<K: Resource>(&self, of: &K) -> bool {
-        self.entry(of, |entry| entry.is_slow)
+        let now = Instant::now();
+        let mut slow = self.slow_namespaces();
+        slow.retain(|_, until| *until > now);
+        let namespace = of.meta().namespace.as_deref().unwrap_or_default();
+        slow.contains_key(namespace) || self.entry(of, |entry| entry.is_slow)
     }
 
     /// Remembers how long a reconcile took.
     pub fn took<K: Resource>(&self, of: &K, time: Duration) {
-        self.entry(of, |entry| entry.is_slow = time >= SLOW);
+        let is_slow = time >= SLOW;
+        self.entry(of, |entry| entry.is_slow = is_slow);
+        if is_slow {
+            let namespace = of.meta().namespace.clone().unwrap_or_default();
+            let until = Instant::now() + SLOW_AFTERWARDS;
+            self.slow_namespaces().insert(namespace, until);
+        }
     }
 
     /// Drops an object that is gone.
@@ -171,8 +203,8 @@ impl Memory {
 
     fn entry<K: Resource, T>(&self, of: &K, with: impl FnOnce(&mut Entry) -> T) -> T {
         let meta = of.meta();
-        let mut key = ObjectRef::new(meta.name.as_deref().unwrap_or_default());
-        key.namespace = meta.namespace.clone();
+        let name = meta.name.as_deref().unwrap_or_default();
+        let key = reference(name, meta.namespace.as_deref());
         let mut entries = self.entries();
         let entry = entries.entry(key).or_default();
         if entry.uid != meta.uid {
@@ -184,6 +216,11 @@ impl Memory {
         with(entry)
     }
 
+    fn slow_namespaces(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        let namespaces = self.slow_namespaces.lock();
+        namespaces.unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn entries(&self) -> MutexGuard<'_, HashMap<ObjectRef<Guarded>, Entry>> {
         // A panic inside one of the short closures above leaves plain values behind.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
@@ -193,15 +230,18 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::double::fixtures;
+    use crate::{
+        double::fixtures,
+        waits::{LONGEST, SHORTEST},
+    };
 
     #[test]
     fn retries_grow_more_rare_and_start_again_after_a_success() {
         let (memory, function) = (Memory::default(), fixtures::function("hello", "{}"));
         let waits: Vec<_> = (0..12).map(|_| memory.next_retry(&function)).collect();
-        assert!(waits[0] >= SHORTEST_RETRY && waits[0] < Duration::from_secs(3));
-        assert!(waits[11] >= LONGEST_RETRY);
-        assert!(waits.iter().all(|wait| *wait <= 2 * LONGEST_RETRY));
+        assert!(waits[0] >= SHORTEST && waits[0] < Duration::from_secs(3));
+        assert!(waits[11] >= LONGEST);
+        assert!(waits.iter().all(|wait| *wait <= 2 * LONGEST));
         memory.succeeded(&function);
         assert!(memory.next_retry(&function) < Duration::from_secs(3));
     }
@@ -212,9 +252,24 @@ mod tests {
         let wait = |n| memory.next_retry(&fixtures::function(&format!("f{n}"), "{}"));
         let waits: Vec<_> = (0..700).map(wait).collect();
         let within = |time| waits.iter().filter(|wait| **wait <= time).count();
-        assert!(within(2 * SHORTEST_RETRY) >= 100, "some are tried soon");
+        assert!(within(2 * SHORTEST) >= 100, "some are tried soon");
         assert!(within(Duration::from_secs(30)) <= 401);
         assert_eq!(within(Duration::from_secs(61)), 700);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_namespace_is_slow_until_none_of_its_functions_has_been_for_a_while() {
+        let (memory, shop) = (Memory::default(), fixtures::function("shop", "{}"));
+        let mut elsewhere = fixtures::function("hello", "{}");
+        let hello = elsewhere.clone();
+        elsewhere.metadata.namespace = Some("elsewhere".to_owned());
+        memory.took(&shop, SLOW);
+        assert!(memory.is_slow(&shop) && memory.is_slow(&hello));
+        assert!(!memory.is_slow(&elsewhere));
+        memory.took(&hello, SLOW / 2);
+        assert!(memory.is_slow(&hello), "the webhook may be for some alone");
+        tokio::time::advance(SLOW_AFTERWARDS).await;
+        assert!(memory.is_slow(&shop) && !memory.is_slow(&hello));
     }
 
     #[test]

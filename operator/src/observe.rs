@@ -12,7 +12,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     Resource, ResourceExt,
     api::DynamicObject,
-    runtime::reflector::{Store, store::Writer},
+    runtime::reflector::{ObjectRef, Store, store::Writer},
 };
 
 pub use crate::guarded::Guarded;
@@ -22,6 +22,15 @@ use crate::{
     inquire::Findings,
     memory::Memory,
 };
+
+/// How a Function is known to the controller.
+pub(crate) fn reference(name: &str, namespace: Option<&str>) -> ObjectRef<Guarded> {
+    let reference = ObjectRef::new(name);
+    match namespace {
+        Some(namespace) => reference.within(namespace),
+        None => reference,
+    }
+}
 
 /// What the watches keep up to date.
 #[derive(Clone)]
@@ -146,7 +155,8 @@ fn answers(function: &Function) -> HashMap<String, Verified> {
 /// The Deployments of an object, told by its UID, so that those of a deleted one of the same name are not taken for it.
 pub fn children<K: Resource>(owner: &K, caches: &Caches) -> Vec<Arc<Deployment>> {
     caches.deployments.state_filter(|deployment| {
-        deployment.namespace() == owner.meta().namespace && is_controlled_by(deployment, owner)
+        deployment.metadata.namespace == owner.meta().namespace
+            && is_controlled_by(deployment, owner)
     })
 }
 

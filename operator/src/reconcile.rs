@@ -80,7 +80,8 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
         Ok(function) => function,
         Err(unreadable) => {
             let trouble = Trouble::Stalled(Reason::InvalidSpec, format!("spec: {unreadable}"));
-            return report_unchanged(&object, trouble, &context).await;
+            let again = report_unchanged(&object, trouble, &context).await?;
+            return Ok(again.map_or_else(Action::await_change, Action::requeue));
         }
     };
     if function.metadata.deletion_timestamp.is_some() {
@@ -95,7 +96,8 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
         Err(problem) => {
             let message = format!("{problem}; until it can be read nothing is changed");
             let trouble = Trouble::Retrying(Reason::ConfigUnreadable, message);
-            return report_unchanged(&object, trouble, &context).await;
+            let again = report_unchanged(&object, trouble, &context).await?;
+            return Ok(again.map_or_else(Action::await_change, Action::requeue));
         }
     };
     let mut plan = decide(function, &observed, &context.platform);
@@ -103,11 +105,9 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
         .memory
         .let_linger(function, &mut plan.orphans, LINGER);
     let applied = apply(&context.client, function, &observed, &plan).await;
-    let action = report(function, &observed, &plan, applied, &context).await?;
-    Ok(match linger {
-        Some(wait) if action == Action::await_change() => Action::requeue(wait),
-        _ => action,
-    })
+    let again = report(function, &observed, &plan, applied, &context).await?;
+    let next = again.into_iter().chain(linger).min();
+    Ok(next.map_or_else(Action::await_change, Action::requeue))
 }
 
 #[cfg(test)]

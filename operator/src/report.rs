@@ -8,20 +8,25 @@ mod routes;
 
 use std::time::Duration;
 
-use crds::{FunctionStatus, conditions::Reason, function::Function, names};
+use crds::{
+    FunctionStatus,
+    conditions::Reason,
+    function::{Function, Visibility},
+    names,
+};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{
     Api, Resource, ResourceExt,
     api::{DynamicObject, Patch, PatchParams},
     core::ApiResource,
-    runtime::{controller::Action, events::Event},
+    runtime::events::Event,
 };
 use serde_json::json;
 use tracing::{debug, info, warn};
 
 use crate::{
     apply::{Applied, Problem, is_ending},
-    desired::{Child, Plan},
+    desired::Plan,
     events::events,
     hosts::Hosts,
     observe::{self, Guarded, Observed},
@@ -35,7 +40,7 @@ use routes::{is_route, refused, unrouted};
 /// How long a change of instance counts alone stays unreported, so that reporting takes no time from the boots it speaks of.
 const COUNTS_DELAY: Duration = Duration::from_secs(1);
 
-/// Reports what came of a plan, and says when to look again.
+/// Reports what came of a plan, and says when to look again, if not only after a change.
 ///
 /// # Errors
 /// What another try may mend, after the report was written.
@@ -45,13 +50,16 @@ pub async fn report(
     plan: &Plan,
     applied: Applied,
     context: &Context,
-) -> Result<Action, Error> {
-    let addresses = addresses(&observed.hosts, context);
+) -> Result<Option<Duration>, Error> {
+    let addresses = match function.spec.visibility.unwrap_or_default() {
+        Visibility::Public => addresses(&observed.hosts, context),
+        Visibility::Cluster => vec![inside(function)],
+    };
     let mut troubles = troubles(plan, &applied);
-    let mut unrouted = unrouted(function, plan, &applied);
+    let mut unrouted = unrouted(function, observed, plan, &applied);
     // What is no refusal is an error, or ends with the Function.
     let is_refusal = |trouble: &Trouble| matches!(trouble, Trouble::Stalled(..));
-    let is_refused = troubles.iter().any(is_refusal) || unrouted.iter().any(may_end_unseen);
+    let has_to_look_again = troubles.iter().any(is_refusal) || unrouted.iter().any(may_end_unseen);
     if let Err(invalid) = &plan.wanted {
         let invalid = Trouble::Stalled(Reason::InvalidSpec, invalid.to_string());
         troubles.insert(0, invalid);
@@ -89,25 +97,28 @@ pub async fn report(
     let standing = unseen
         .or_else(|| function.status.clone())
         .unwrap_or_default();
-    let written = write(function, &standing, &wanted, context).await?;
-    let is_outrun = applied.is_outrun || written == Written::Outrun;
+    let written = write(function, &standing, &wanted, context).await;
+    let reported = match written {
+        Ok(Written::Stands | Written::Later(_)) => &wanted,
+        // What was to be reported and was not will be told when it is. What was done to children is not done again.
+        Ok(Written::Outrun) | Err(_) => &observed.previous,
+    };
     let children = plan.wanted.as_deref().unwrap_or_default();
-    let told = told(children, &applied, &observed.previous, &wanted, written);
+    let told = events(children, &applied, &observed.previous, reported);
     publish(function, told, context).await;
 
+    let written = written?;
+    let is_outrun = applied.is_outrun || written == Written::Outrun;
     if let Some(error) = applied.error {
         return Err(error.into());
     }
-    if is_refused || is_outrun {
+    if has_to_look_again || is_outrun {
         // Nothing tells when a quota or a webhook is mended, or when a foreign object goes away.
-        return Ok(Action::requeue(context.memory.next_retry(function)));
+        return Ok(Some(context.memory.next_retry(function)));
     }
     context.memory.succeeded(function);
-    let later = [written.later(), observed.findings.again]
-        .into_iter()
-        .flatten()
-        .min();
-    Ok(later.map_or_else(Action::await_change, Action::requeue))
+    let waits = [written.later(), observed.findings.again];
+    Ok(waits.into_iter().flatten().min())
 }
 
 /// Reports why nothing is changed: the object does not even have the shape of a Function (a number that overflows, say), or nobody knows
@@ -119,17 +130,22 @@ pub async fn report_unchanged(
     object: &Guarded,
     trouble: Trouble,
     context: &Context,
-) -> Result<Action, Error> {
+) -> Result<Option<Duration>, Error> {
     let standing = read_status(object, context).await?;
     let children = observe::children(object, &context.caches);
     let hosts = match &object.0 {
         Ok(function) => context.claims.hosts(function, &context.platform),
         Err(_) => context.claims.kept(object, &context.platform),
     };
+    let inside = vec![inside(object)];
     let is_retried = matches!(trouble, Trouble::Retrying(..));
     let facts = Facts {
         generation: object.meta().generation,
-        urls: addresses(&hosts, context),
+        urls: if standing.urls == inside {
+            inside
+        } else {
+            addresses(&hosts, context)
+        },
         unrouted: refused(&hosts).into_iter().collect(),
         hosts: hosts.custom,
         entrypoints: unchanged(&standing, &children),
@@ -138,39 +154,24 @@ pub async fn report_unchanged(
     };
     let wanted = status(facts, &now());
     let written = write(object, &standing, &wanted, context).await?;
-    let told = told(&[], &Applied::default(), &standing, &wanted, written);
-    publish(object, told, context).await;
+    if written != Written::Outrun {
+        let told = events(&[], &Applied::default(), &standing, &wanted);
+        publish(object, told, context).await;
+    }
     if is_retried || written == Written::Outrun {
-        return Ok(Action::requeue(context.memory.next_retry(object)));
+        return Ok(Some(context.memory.next_retry(object)));
     }
     context.memory.succeeded(object);
-    Ok(written
-        .later()
-        .map_or_else(Action::await_change, Action::requeue))
+    Ok(written.later())
 }
 
-/// The Events. What was to be reported and was not will be told when it is.
-fn told(
-    children: &[Child],
-    applied: &Applied,
-    previous: &FunctionStatus,
-    wanted: &FunctionStatus,
-    written: Written,
-) -> Vec<Event> {
-    let reported = match written {
-        Written::Stands | Written::Later(_) => wanted,
-        Written::Outrun => previous,
-    };
-    events(children, applied, previous, reported)
-}
-
-/// Where a Function is reached, without a path.
+/// Where a Function is reached from outside, without a path.
 fn addresses(hosts: &Hosts, context: &Context) -> Vec<String> {
     hosts.all().map(|host| context.platform.url(host)).collect()
 }
 
 /// Where callers inside the cluster reach a Function.
-fn inside(function: &Function) -> String {
+fn inside<K: Resource>(function: &K) -> String {
     let namespace = function.namespace().unwrap_or_default();
     format!("http://{}.{namespace}", function.name_any())
 }

@@ -38,7 +38,7 @@ pub struct Situation<'a> {
     /// What answers some of its paths until a revision has taken them over.
     pub predecessors: &'a [Predecessor],
     /// Whether the revision's image is too large.
-    pub is_refused: bool,
+    pub is_too_large: bool,
 }
 
 /// How an entrypoint goes on.
@@ -64,7 +64,7 @@ pub fn rollout(situation: Situation<'_>, exists: impl Fn(&str) -> bool) -> Rollo
     let previous = before.ready_revision.as_deref().filter(|r| exists(r));
     // It may have the traffic already, if nobody could measure it before it booted.
     let mut kept_ones = before.kept_revisions.iter().map(String::as_str);
-    let last = kept_ones.find(|kept| situation.is_refused && exists(kept));
+    let last = kept_ones.find(|kept| situation.is_too_large && exists(kept));
     let previous = previous.or(last);
     let back = rollback::decide(situation, &exists);
     let mut troubles = Vec::from_iter(back.trouble);

@@ -110,7 +110,7 @@ impl Settings {
             insecure: self.insecure_registries.clone(),
             may_read_secrets: self.measure_images,
             // Nodes belong to the whole cluster.
-            may_read_nodes: self.measure_images && self.watch_namespaces.is_empty(),
+            may_read_nodes: self.measure_images && self.namespaces().is_empty(),
         }
     }
 
@@ -123,8 +123,15 @@ impl Settings {
         }
     }
 
+    /// Whose Functions are served; empty: those of all. A variable that is set to nothing has one empty name.
+    fn namespaces(&self) -> Vec<String> {
+        let named = self.watch_namespaces.iter();
+        named.filter(|name| !name.is_empty()).cloned().collect()
+    }
+
     /// What holds for all Functions.
     pub fn platform(self) -> Platform {
+        let namespaces = self.namespaces();
         Platform {
             domain: self.domain,
             cluster_domain: self.cluster_domain,
@@ -133,11 +140,7 @@ impl Settings {
             gateway: self.gateway,
             scheme: self.url_scheme,
             namespace: self.namespace,
-            namespaces: self
-                .watch_namespaces
-                .into_iter()
-                .filter(|name| !name.is_empty())
-                .collect(),
+            namespaces,
             activator: BTreeMap::from_iter(self.activator_labels),
             network_policy: self.network_policy,
         }
@@ -259,6 +262,20 @@ mod tests {
                 "{wrong} must be refused"
             );
         }
+    }
+
+    #[test]
+    fn an_empty_list_of_namespaces_is_none() {
+        let told = |namespaces: &str| {
+            let namespaces = format!("--watch-namespaces={namespaces}");
+            let always = ["x", "--domain=a.b", "--namespace=n", "--identity=i"];
+            let words = always.into_iter().chain(["--measure-images", &namespaces]);
+            Settings::try_parse_from(words).unwrap()
+        };
+        assert!(told("").images().may_read_nodes);
+        assert!(told("").platform().namespaces.is_empty());
+        assert!(!told("prod").images().may_read_nodes);
+        assert_eq!(told("prod,").platform().namespaces, ["prod"]);
     }
 
     #[test]

@@ -129,9 +129,10 @@ fn entrypoint(report: Report) -> EntrypointStatus {
     }
 }
 
-type Verdict = (&'static str, &'static str, Reason, String);
+/// A condition's type, status, reason and message.
+type Stated = (&'static str, &'static str, Reason, String);
 
-fn conditions(facts: &Facts<'_>) -> [Verdict; 4] {
+fn conditions(facts: &Facts<'_>) -> [Stated; 4] {
     let stalled = facts.troubles.iter().find_map(|trouble| match trouble {
         Trouble::Stalled(reason, message) => Some((*reason, message.clone())),
         Trouble::Retrying(..) => None,
@@ -157,21 +158,21 @@ fn conditions(facts: &Facts<'_>) -> [Verdict; 4] {
         Some((reason, message)) if !is_ready => (READY, "False", *reason, message.clone()),
         _ => (READY, "True", Reason::Available, available(facts)),
     };
-    let verdict = |type_, trouble: Option<(Reason, String)>| match trouble {
+    let state = |type_, trouble: Option<(Reason, String)>| match trouble {
         Some((reason, message)) => (type_, "True", reason, message),
         None if is_ready => (type_, "False", Reason::Available, String::new()),
         None => (type_, "False", Reason::Progressing, String::new()),
     };
     [
         ready,
-        verdict(RECONCILING, retrying),
-        verdict(STALLED, stalled),
+        state(RECONCILING, retrying),
+        state(STALLED, stalled),
         routes(facts),
     ]
 }
 
 /// A host that is missing takes nothing from those that are there, so it is no part of `Ready`.
-fn routes(facts: &Facts<'_>) -> Verdict {
+fn routes(facts: &Facts<'_>) -> Stated {
     match facts.unrouted.first() {
         None => {
             let message = "every host leads to the function".to_owned();

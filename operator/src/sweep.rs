@@ -1,8 +1,10 @@
 //! Removes what Functions that are gone left in the activator's namespace, where no owner reference reaches them.
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 use tokio::time::sleep;
 use tracing::{info, warn};
@@ -12,29 +14,61 @@ use crate::{
     attachment::Home,
     observe::Guarded,
     reconcile::Context,
+    waits::Waits,
 };
 
-/// Shortest wait before a removal that failed is tried again.
-const SHORTEST_RETRY: Duration = Duration::from_secs(1);
+/// The Functions that are being swept, and whether there was word of one since its sweep began: as long as something is left, each new list
+/// speaks of it again, and one sweep of a Function is enough.
+#[derive(Default)]
+pub struct Sweeps(Mutex<HashMap<ObjectRef<Guarded>, bool>>);
 
-/// Longest wait, up to as much again added by chance, as for everything else that is tried again.
-const LONGEST_RETRY: Duration = Duration::from_secs(6);
+impl Sweeps {
+    /// Sweeps what the Function `gone` left, unless that goes on already.
+    pub async fn sweep(&self, gone: &ObjectRef<Guarded>, context: &Context) {
+        if !self.begins(gone) {
+            return;
+        }
+        loop {
+            sweep(gone, context).await;
+            if !self.goes_on(gone) {
+                return;
+            }
+        }
+    }
+
+    fn begins(&self, gone: &ObjectRef<Guarded>) -> bool {
+        let mut running = self.running();
+        let is_running = running.contains_key(gone);
+        running.insert(gone.clone(), is_running);
+        !is_running
+    }
+
+    /// Whether there was word of more, which the sweep that has ended may not have seen.
+    fn goes_on(&self, gone: &ObjectRef<Guarded>) -> bool {
+        let mut running = self.running();
+        let is_told = running.remove(gone).unwrap_or(false);
+        if is_told {
+            running.insert(gone.clone(), false);
+        }
+        is_told
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<ObjectRef<Guarded>, bool>> {
+        // A panic inside one of the short functions above leaves plain values behind.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Removes what the Function `gone` left, however often that takes, unless it came back. The cache of Functions has to be
 /// filled.
 pub async fn sweep(gone: &ObjectRef<Guarded>, context: &Context) {
-    let mut waits = ExponentialBuilder::new()
-        .with_min_delay(SHORTEST_RETRY)
-        .with_max_delay(LONGEST_RETRY)
-        .without_max_times()
-        .with_jitter()
-        .build();
+    let mut waits = Waits::default();
     loop {
         let wait = match remove_all(gone, context).await {
             Ok(true) => return,
-            Ok(false) => waits.next().unwrap_or(LONGEST_RETRY),
+            Ok(false) => waits.next_wait(),
             Err(error) => {
-                let wait = waits.next().unwrap_or(LONGEST_RETRY);
+                let wait = waits.next_wait();
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
                 warn!(function = %gone, %error, cause, ?wait, "what a Function left is still there");
                 wait

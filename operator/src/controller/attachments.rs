@@ -21,7 +21,7 @@ use super::{
     owners, trim,
 };
 use crate::{
-    attachment::{Home, Kind},
+    attachment::{HTTP_ROUTE, Home, Kind},
     observe::Guarded,
     reconcile::Context,
 };
@@ -59,11 +59,9 @@ pub(super) fn requests(
             stream::iter(events)
         })
         .flatten()
-        .modify(|object| {
+        .modify(move |object| {
             trim(object);
-            if let Some(data) = object.data.as_object_mut() {
-                data.retain(|field, _| field == "spec");
-            }
+            keep(kind, object);
         })
         .reflect(writer)
         .flat_map(move |event| match event {
@@ -71,6 +69,13 @@ pub(super) fn requests(
             Err(error) => stream::iter(vec![Err(error)]),
         })
         .boxed()
+}
+
+/// Leaves only what is looked at: what is wanted, and what a Gateway says about it.
+fn keep(kind: Kind, object: &mut DynamicObject) {
+    if let Some(data) = object.data.as_object_mut() {
+        data.retain(|field, _| field == "spec" || (field == "status" && kind == HTTP_ROUTE));
+    }
 }
 
 /// The Functions that an object names, by owner reference and by label: when somebody changes one of the two, the other still tells.
@@ -112,7 +117,18 @@ mod tests {
     use kube::core::Status;
 
     use super::*;
-    use crate::attachment::HTTP_ROUTE;
+    use crate::attachment::INGRESS;
+
+    #[test]
+    fn what_a_gateway_says_about_a_route_is_kept_and_no_other_status() {
+        for (kind, kept) in [(HTTP_ROUTE, &["spec", "status"][..]), (INGRESS, &["spec"])] {
+            let mut object = DynamicObject::new("a", &kind.resource());
+            object.data = serde_json::json!({"spec": 1, "status": 2, "other": 3});
+            keep(kind, &mut object);
+            let data = object.data.as_object().unwrap();
+            assert!(data.keys().eq(kept), "{data:?}");
+        }
+    }
 
     /// The API server answers so where it knows no such group, and not with a Status.
     #[test]

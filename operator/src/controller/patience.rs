@@ -2,14 +2,11 @@
 
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use kube::runtime::utils::Backoff;
 use tokio::time::Instant;
 
-/// The first wait.
-const SHORTEST: Duration = Duration::from_secs(1);
-/// The longest wait, up to as much again added by chance: an API server that is back is noticed within 10 s.
-const LONGEST: Duration = Duration::from_secs(5);
+use crate::waits::Waits;
+
 /// Without a failure for so long, the next one is the first.
 const CALM: Duration = Duration::from_secs(60);
 
@@ -18,27 +15,10 @@ const CALM: Duration = Duration::from_secs(60);
 /// The watcher says that it begins a new list before it asks for one, and lists anew after each "too old": were every success in between
 /// the end of the trouble, as the watcher's own backoff takes it, a list that is refused and a version that is always too old would
 /// be tried again every second.
+#[derive(Default)]
 pub(super) struct Patience {
-    waits: ExponentialBackoff,
+    waits: Waits,
     last: Option<Instant>,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            waits: waits(),
-            last: None,
-        }
-    }
-}
-
-fn waits() -> ExponentialBackoff {
-    ExponentialBuilder::new()
-        .with_min_delay(SHORTEST)
-        .with_max_delay(LONGEST)
-        .without_max_times()
-        .with_jitter()
-        .build()
 }
 
 impl Iterator for Patience {
@@ -47,10 +27,10 @@ impl Iterator for Patience {
     fn next(&mut self) -> Option<Duration> {
         let now = Instant::now();
         if self.last.is_some_and(|last| now - last > CALM) {
-            self.waits = waits();
+            self.waits = Waits::default();
         }
         self.last = Some(now);
-        self.waits.next()
+        Some(self.waits.next_wait())
     }
 }
 
@@ -61,6 +41,7 @@ impl Backoff for Patience {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::waits::{LONGEST, SHORTEST};
 
     #[tokio::test(start_paused = true)]
     async fn waits_grow_until_there_was_calm() {

@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     attachment::{self, Kind},
     configs::Configs,
-    double::{Double, fixtures},
+    double::{Double, Trouble, Verb, fixtures},
     hosts::Claims,
     images::Images,
     memory::Memory,
@@ -150,4 +150,53 @@ async fn what_was_left_before_the_start_is_removed_and_what_is_in_use_is_not() {
     start(&double, &[fixtures::WIDGET]);
     until("it is removed", || double.list(WIDGETS).len() == 1).await;
     assert_eq!(double.list(WIDGETS)[0]["metadata"]["name"], "shop");
+}
+
+/// As long as nothing is left to do about a Function that is gone, each word of what it left, and each new list, speaks of it again.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_removed_is_tried_by_one_alone() {
+    let double = Double::default();
+    let labels = serde_json::json!({"app.kubernetes.io/managed-by": "thaw", "thaw.dev/function": "gone", "thaw.dev/namespace": "prod"});
+    let left = serde_json::json!({"metadata": {"name": "left", "namespace": "thaw-system", "uid": "left", "labels": labels}});
+    double.refuse(Method::DELETE, "/widgets", 403, "Forbidden");
+    start(&double, &[fixtures::WIDGET]);
+    for _ in 0..20 {
+        double.put(&format!("{WIDGETS}left"), left.clone());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    double.take_requests();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let mut tried = double.take_requests();
+    tried.retain(|call| call.verb == Verb::Delete);
+    assert!((5..=15).contains(&tried.len()), "{} times", tried.len());
+
+    double.allow_all();
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    assert!(double.list(WIDGETS).is_empty(), "it is removed");
+    double.put(&format!("{WIDGETS}left"), left);
+    until("another is removed", || double.list(WIDGETS).is_empty()).await;
+}
+
+/// As behind a webhook of their namespace that does not answer. None of them is known to be slow before the first is.
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_hangs_leaves_the_rest_to_others_after_one_round() {
+    let double = Double::default();
+    double.break_down(&[Verb::Create, Verb::Patch], "/stuck", Trouble::Lost);
+    for number in 0..100 {
+        put_function(&double, &format!("stuck{number}"), GOOD);
+    }
+    start(&double, attachment::ALL);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut other = fixtures::function("shop", GOOD);
+    other.metadata.namespace = Some("other".to_owned());
+    let path = "/apis/thaw.dev/v1alpha1/namespaces/other/functions/shop";
+    double.put(path, fixtures::stored(&other));
+    let begun = Instant::now();
+    while !double
+        .get(path)
+        .is_some_and(|f| f["status"]["conditions"][0]["status"] == "True")
+    {
+        assert!(begun.elapsed() < OVERDUE + WAIT, "it waits for the others");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }

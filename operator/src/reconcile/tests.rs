@@ -14,10 +14,11 @@ mod hosts;
 mod obstacles;
 mod rollouts;
 mod sizes;
+mod slow;
 
 use super::*;
 use crate::{
-    double::{Call, Double, fixtures},
+    double::{Call, Double, Trouble, Verb, fixtures},
     observe::Writers,
 };
 

@@ -49,7 +49,7 @@ pub(super) fn rollouts(
             rollback: rollbacks.asked.get(&child.entrypoint).map(String::as_str),
             limit: revision_history_limit(&function.spec),
             predecessors: &child.predecessors,
-            is_refused: child.verdict.admission == Admission::Refused,
+            is_too_large: child.verdict.admission == Admission::Refused,
         };
         rollout(situation, exists)
     };

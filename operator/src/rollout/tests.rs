@@ -25,7 +25,7 @@ fn said(revision: &str, outcome: BootOutcome) -> Verified {
 
 fn situation(before: &EntrypointStatus) -> Situation<'_> {
     Situation {
-        is_refused: false,
+        is_too_large: false,
         entrypoint: "web",
         wanted: "new",
         when: VerifyWhen::Update,
@@ -293,7 +293,7 @@ fn a_first_revision_takes_paths_over_when_it_has_answered() {
 fn the_traffic_of_a_refused_revision_goes_back_to_the_last_one_that_is_kept() {
     let refused = before(Some("new"), None, &["gone", "old", "older"]);
     let refused = Situation {
-        is_refused: true,
+        is_too_large: true,
         ..situation(&refused)
     };
     let there = |revision: &str| matches!(revision, "old" | "older");

@@ -148,17 +148,129 @@ async fn a_service_of_somebody_else_is_left_alone_and_keeps_nothing_from_being_r
 }
 
 #[tokio::test]
-async fn a_missing_gateway_api_is_told_once_and_holds_nothing_else_up() {
+async fn a_function_for_the_cluster_alone_shows_its_address_inside() {
+    let inside = "http://shop.prod";
+    let mut operator = Operator::on(HOSTS, fixtures::with_ingress());
+    operator.edit(|function| function["spec"]["visibility"] = json!("Cluster"));
+    let is_inside_alone = |operator: &Operator| {
+        let status = operator.status();
+        assert_eq!(status["url"], inside);
+        assert_eq!(status["urls"], json!([inside]));
+        let web = &status["entrypoints"][0];
+        assert_eq!(web["url"], format!("{inside}/api"));
+    };
+    operator.settle().await;
+    is_inside_alone(&operator);
+    operator.edit(|function| function["spec"]["maxSize"] = json!("no size"));
+    operator.settle().await;
+    assert_eq!(condition(&operator, "Stalled").0, "True InvalidSpec");
+    is_inside_alone(&operator);
+}
+
+/// What stands in the release's namespace is none of the reader's business, nor what else the API server's answer names.
+#[tokio::test]
+async fn what_comes_in_the_way_beside_the_activator_is_told_without_names_of_others() {
+    let mut operator = Operator::on(HOSTS, fixtures::with_ingress());
+    let why = "host is already defined in ingress elsewhere/secret";
+    operator.double.refuse(Method::POST, "/ingresses", 403, why);
+    operator.reconcile().await.unwrap();
+    let (refused, told) = condition(&operator, "RoutesReady");
+    assert_eq!(refused, "False ChildRefused");
+    assert!(told.contains("whoever runs Thaw"), "{told}");
+    let notes = operator.double.list("/apis/events.k8s.io/");
+    for text in [told, json!(notes).to_string()] {
+        assert!(!text.contains("elsewhere"), "{text}");
+    }
+
+    operator.double.allow_all();
+    let theirs = json!({"metadata": {"name": "shop--prod", "uid": "theirs"}, "spec": {}});
+    operator.double.put(INGRESS, theirs);
+    operator.reconcile().await.unwrap();
+    let (foreign, told) = condition(&operator, "RoutesReady");
+    assert_eq!(foreign, "False NameConflict");
+    assert!(
+        told.contains("in namespace thaw-system") && told.contains("whoever runs Thaw"),
+        "{told}"
+    );
+}
+
+/// A platform with HTTPRoutes.
+fn with_gateway() -> Platform {
     let gateway = GatewaySettings {
         name: "public".to_owned(),
         namespace: Some("infra".to_owned()),
         section_name: None,
     };
-    let platform = Platform {
+    Platform {
         gateway: Some(gateway),
         ..fixtures::with_ingress()
-    };
-    let mut operator = Operator::on(HOSTS, platform);
+    }
+}
+
+/// What a Gateway controller says about the HTTPRoute as it is now.
+fn gateway_says(operator: &Operator, conditions: &[(&str, &str, &str)]) {
+    let mut route = operator.double.get(ROUTE).expect("there is an HTTPRoute");
+    let generation = route["metadata"]["generation"].clone();
+    let condition = |(type_, status, reason): &(&str, &str, &str)| json!({"type": type_, "status": status, "reason": reason, "message": "elsewhere/secret has it", "observedGeneration": generation});
+    let conditions: Vec<_> = conditions.iter().map(condition).collect();
+    let parent = route["spec"]["parentRefs"][0].clone();
+    route["status"] = json!({"parents": [{"parentRef": parent, "controllerName": "x", "conditions": conditions}]});
+    operator.double.put(ROUTE, route);
+}
+
+#[tokio::test]
+async fn hosts_lead_to_a_function_once_the_gateway_takes_its_route_as_it_is() {
+    let accepted = [
+        ("Accepted", "True", "Accepted"),
+        ("ResolvedRefs", "True", "ResolvedRefs"),
+    ];
+    let mut operator = Operator::on(HOSTS, with_gateway());
+    operator.settle().await;
+    let (waits, why) = condition(&operator, "RoutesReady");
+    assert_eq!(waits, "False Progressing", "{why}");
+    assert_eq!(condition(&operator, "Ready").0, "True Available");
+    gateway_says(&operator, &accepted);
+    operator.settle().await;
+    assert_eq!(condition(&operator, "RoutesReady").0, "True Available");
+
+    for (refused, reason) in [
+        (
+            ("Accepted", "False", "NotAllowedByListeners"),
+            "NotAllowedByListeners",
+        ),
+        (
+            ("ResolvedRefs", "False", "BackendNotFound"),
+            "BackendNotFound",
+        ),
+    ] {
+        gateway_says(&operator, &[accepted[0], accepted[1], refused]);
+        operator.settle().await;
+        let (told, why) = condition(&operator, "RoutesReady");
+        assert_eq!(told, "False RouteNotAccepted");
+        assert!(why.contains(reason) && !why.contains("secret"), "{why}");
+        assert_eq!(condition(&operator, "Ready").0, "True Available");
+    }
+    let told = operator.events();
+    let told = told.iter().filter(|reason| *reason == "RouteNotAccepted");
+    assert_eq!(told.count(), 1, "Kubernetes counts them as one");
+
+    // What was said about another spec, in the cache or on the API server, is not said about this one.
+    gateway_says(&operator, &accepted);
+    operator.settle().await;
+    assert_eq!(condition(&operator, "RoutesReady").0, "True Available");
+    operator.edit(|function| function["spec"]["hosts"] = json!(["c.example.org"]));
+    operator.reconcile().await.unwrap();
+    assert_eq!(condition(&operator, "RoutesReady").0, "False Progressing");
+    operator.settle().await;
+    assert_eq!(condition(&operator, "RoutesReady").0, "False Progressing");
+    gateway_says(&operator, &accepted);
+    operator.settle().await;
+    assert_eq!(condition(&operator, "RoutesReady").0, "True Available");
+}
+
+#[tokio::test]
+async fn a_missing_gateway_api_is_told_once_and_holds_nothing_else_up() {
+    let mut operator = Operator::on(HOSTS, with_gateway());
     operator
         .double
         .refuse(Method::POST, "/httproutes", 404, "NotFound");
@@ -179,6 +291,9 @@ async fn a_missing_gateway_api_is_told_once_and_holds_nothing_else_up() {
     );
 
     operator.double.allow_all();
+    operator.settle().await;
+    assert_eq!(condition(&operator, "RoutesReady").0, "False Progressing");
+    gateway_says(&operator, &[("Accepted", "True", "Accepted")]);
     operator.settle().await;
     assert_eq!(condition(&operator, "RoutesReady").0, "True Available");
     let route = operator.double.get(ROUTE).expect("there is an HTTPRoute");

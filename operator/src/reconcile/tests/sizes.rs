@@ -212,6 +212,46 @@ async fn traffic_does_not_move_to_an_unmeasured_revision_before_its_node_can_hav
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_old_revision_goes_in_time_although_something_else_is_waited_for_longer() {
+    let mut operator = operator();
+    operator.edit(|function| function["spec"]["revisionHistoryLimit"] = json!(0));
+    operator.registry_says("registry:5000/shop:1", &[10]);
+    operator.settle().await;
+    operator.run(0);
+    operator.change_image("registry:5000/shop:2");
+    operator.registry_says("registry:5000/shop:2", &[10]);
+    operator.settle().await;
+    operator.change_image("registry:5000/shop:3");
+    operator.registry_says("registry:5000/shop:3", &[11]);
+    operator.settle().await;
+    assert!(operator.is("Stalled", "True", Reason::ImageTooLarge));
+    operator.run(0);
+    let action = operator.reconcile().await.unwrap();
+    assert_eq!(action, Action::requeue(LINGER), "the second one goes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_never_have_a_word_are_asked_ever_more_rarely() {
+    let mut operator = operator();
+    operator.registry_is_silent("registry:5000/shop:1");
+    operator.settle().await;
+    for _ in 0..2 {
+        operator.run(1);
+        // The number of instances is told a second later.
+        operator.reconcile().await.unwrap();
+        for (seconds, wait) in [(1, 5), (34, 5), (15, 20), (250, 270), (600, 300)] {
+            tokio::time::advance(Duration::from_secs(seconds)).await;
+            let action = operator.reconcile().await.unwrap();
+            assert_eq!(action, Action::requeue(Duration::from_secs(wait)));
+        }
+        operator.run(0);
+        operator.reconcile().await.unwrap();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(operator.reconcile().await.unwrap(), Action::await_change());
+    }
+}
+
 #[tokio::test]
 async fn what_a_function_uses_makes_a_revision_only_where_that_is_asked_for_and_allowed() {
     let spec = "{image: a, entrypoints: [{name: web, path: /, envFrom: [{secretRef: {name: login}}]}, {name: api, path: /api}]}";
