@@ -126,7 +126,7 @@ pub struct Timeouts {
     pub boot: Option<Duration>,
     /// For the head of the answer.
     pub first_byte: Option<Duration>,
-    /// Between pieces of the answer's body.
+    /// Silence within the answer or in both directions of a WebSocket, or a request that is not read.
     pub idle: Option<Duration>,
     /// Of the whole invocation.
     pub duration: Option<Duration>,

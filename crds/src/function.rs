@@ -410,7 +410,7 @@ pub struct TimeoutsSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_byte: Option<Duration>,
 
-    /// Between two pieces of the answer's body. Default 300s.
+    /// Silence within the answer or in both directions of a WebSocket, or a request that is not read. Default 300s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle: Option<Duration>,
 

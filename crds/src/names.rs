@@ -156,6 +156,19 @@ pub fn entrypoint_labels(entrypoint: &str, revision: &str) -> [(&'static str, St
     ]
 }
 
+/// Whether an object may have this name: a DNS subdomain (RFC 1123), as the API server wants it of most kinds. Anything else would mean
+/// something in an address.
+pub fn is_object_name(name: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.bytes().all(is_inner)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
 /// The first `length` hexadecimal digits of the SHA-256 of `bytes`.
 pub fn hash(bytes: &[u8], length: usize) -> String {
     let digest = Sha256::digest(bytes);
@@ -208,6 +221,30 @@ mod tests {
             &format!("{}.example.com", "a".repeat(63)),
         ] {
             assert!(!may_be_default_host(free, "example.com"), "{free}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_would_bend_an_address_is_no_objects() {
+        for name in ["a", "shop-1", "a.b-c.d", &"a".repeat(253)] {
+            assert!(is_object_name(name), "{name}");
+        }
+        for name in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "?x",
+            "a?x",
+            "a%2fb",
+            "A",
+            "-a",
+            "a-",
+            "a..b",
+            "a b",
+            &"a".repeat(254),
+        ] {
+            assert!(!is_object_name(name), "{name}");
         }
     }
 

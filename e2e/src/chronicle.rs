@@ -100,13 +100,16 @@ impl Chronicle {
         lives
     }
 
-    /// When a container of the namespace was first seen with one of these reasons.
-    pub fn first_reason(&self, reasons: &[&str]) -> Option<Instant> {
-        let all = self.all();
-        let seen = all.iter().flat_map(|life| &life.reasons);
-        seen.filter(|(reason, _)| reasons.contains(&reason.as_str()))
-            .map(|(_, at)| *at)
-            .min()
+    /// When the last of those pods that had one of these reasons before `end` had it first.
+    pub fn last_failed(&self, reasons: &[&str], end: Instant) -> Option<Instant> {
+        let first = |life: Life| {
+            let known = life.reasons.into_iter();
+            known
+                .filter(|(reason, at)| reasons.contains(&reason.as_str()) && *at <= end)
+                .map(|(_, at)| at)
+                .min()
+        };
+        self.all().into_iter().filter_map(first).max()
     }
 }
 

@@ -9,10 +9,10 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use tokio::task::JoinSet;
 
-use crate::{Answer, ingress::Call};
+use crate::{Answer, ingress::Call, namespace::SOON, until};
 
 /// Workers that each send one request after the other.
 pub struct Load {
@@ -45,9 +45,18 @@ impl Load {
         }
     }
 
-    /// How many requests have ended, one way or the other.
-    pub fn ended(&self) -> usize {
-        self.ended.load(Ordering::Relaxed)
+    /// Waits for some more requests, so that what has just changed has met some.
+    ///
+    /// # Errors
+    /// When they do not end soon.
+    pub async fn goes_on(&self) -> Result<()> {
+        let ended = || self.ended.load(Ordering::Relaxed);
+        let enough = ended() + 30;
+        until("requests have ended", SOON, async || {
+            ensure!(ended() >= enough, "{} of {enough}", ended());
+            Ok(())
+        })
+        .await
     }
 
     /// Lets every worker finish the request it is at, and gives all outcomes.

@@ -86,6 +86,26 @@ impl Namespace {
         .await
     }
 
+    /// Waits until a condition has this status at the present generation, and gives its `reason: message`.
+    ///
+    /// # Errors
+    /// When it has not in time.
+    pub async fn becomes(
+        &self,
+        function: &str,
+        type_: &str,
+        is: &str,
+        within: Duration,
+    ) -> Result<String> {
+        until(&format!("{type_} is {is}"), within, async || {
+            let found = self.functions().get(function).await?;
+            let (status, message) = condition(&found, type_);
+            ensure!(status == is, "it is {status}: {message}");
+            Ok(message)
+        })
+        .await
+    }
+
     /// Applies manifests and waits until `function` is Ready.
     ///
     /// # Errors

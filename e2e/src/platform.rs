@@ -8,6 +8,7 @@ use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, ListParams},
 };
+use tempfile::NamedTempFile;
 
 use crate::{ingress::Call, namespace::SOON, program::run, until};
 
@@ -144,22 +145,35 @@ pub async fn helm(arguments: &[&str]) -> Result<String> {
 /// # Errors
 /// What `tell` says, or `helm`.
 pub async fn with<T>(values: &str, tell: impl AsyncFnOnce() -> Result<T>) -> Result<T> {
-    let file = tempfile::NamedTempFile::with_suffix(".yaml")?;
-    let said = helm(&["get", "values", RELEASE, "-o", "yaml"]).await?;
-    tokio::fs::write(file.path(), said).await?;
+    let file = values_file().await?;
     let before = file.path().display().to_string();
-    let upgrade = ["upgrade", RELEASE, "charts/thaw", "--wait"];
-    let change = ["--reset-then-reuse-values", "--set-json", values];
-    let back = ["--reset-values", "-f", &before];
-
-    helm(&[upgrade.as_slice(), change.as_slice()].concat()).await?;
-    let told = match serving().await {
+    let told = match upgrade(&["--reset-then-reuse-values", "--set-json", values]).await {
         Ok(()) => tell().await,
         Err(error) => Err(error),
     };
-    helm(&[upgrade.as_slice(), back.as_slice()].concat()).await?;
-    serving().await?;
+    upgrade(&["--reset-values", "-f", &before]).await?;
     told
+}
+
+/// Upgrades the release to the chart of this repository, and waits until it serves.
+///
+/// # Errors
+/// What `helm` says.
+pub async fn upgrade(arguments: &[&str]) -> Result<()> {
+    let always = ["upgrade", RELEASE, "charts/thaw", "--wait"];
+    helm(&[always.as_slice(), arguments].concat()).await?;
+    serving().await
+}
+
+/// A file of the values that the release was installed with, for `helm -f`.
+///
+/// # Errors
+/// What `helm` says.
+pub async fn values_file() -> Result<NamedTempFile> {
+    let file = NamedTempFile::with_suffix(".yaml")?;
+    let said = helm(&["get", "values", RELEASE, "-o", "yaml"]).await?;
+    tokio::fs::write(file.path(), said).await?;
+    Ok(file)
 }
 
 #[cfg(test)]

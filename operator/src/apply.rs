@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{desired::Plan, observe::Observed};
 pub use object::{Error, Outcome, Problem};
-pub(crate) use object::{Removal, remove};
+pub(crate) use object::{Removal, is_ending, remove};
 use object::{ensure, owned};
 
 /// How long all of it may take. A reconcile is given up after 60 s, and writing the status takes up to [`crate::client::ANSWER`].
@@ -34,7 +34,7 @@ pub struct Applied {
     pub outcomes: Vec<Outcome>,
     /// Orphans that are gone now.
     pub removed: Vec<Arc<Deployment>>,
-    /// Whether something that was to go changed since it was observed, or did not go in time.
+    /// Whether another pass has to do the rest: something that was to go changed since it was observed, or there was no time left.
     pub is_outrun: bool,
     /// The first error that another try may mend.
     pub error: Option<Error>,
@@ -64,6 +64,7 @@ pub async fn apply(
         }
         let found = found.map(Arc::as_ref);
         let ensured = timeout_at(end, ensure(&api, function, child, found)).await;
+        applied.is_outrun |= ensured.is_err();
         let (outcome, error) = ensured.unwrap_or_else(|_| (late(found), None));
         applied.outcomes.push(outcome);
         applied.error = applied.error.or(error);
@@ -107,8 +108,9 @@ async fn attach(
                 Err(error) => (Outcome::transient(), Some(error)),
             }
         });
-        let late = |_| (Outcome::transient(), None);
-        let (outcome, error) = ensured.await.unwrap_or_else(late);
+        let ensured = ensured.await;
+        applied.is_outrun |= ensured.is_err();
+        let (outcome, error) = ensured.unwrap_or_else(|_| (Outcome::transient(), None));
         is_guarded &= outcome.problem.is_none() || !attachment.kind.is_guard;
         applied.attachments.push(outcome);
         applied.error = applied.error.take().or(error);

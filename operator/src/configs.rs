@@ -7,7 +7,7 @@
 mod uses;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -16,7 +16,10 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client, ResourceExt, runtime::reflector::ObjectRef};
 use serde::Serialize;
 
-use crate::observe::{self, Guarded};
+use crate::{
+    controller::chain,
+    observe::{self, Guarded},
+};
 pub use uses::Kind;
 use uses::{Use, uses};
 
@@ -44,9 +47,21 @@ pub struct Configs {
     known: Mutex<HashMap<Object, Entry>>,
 }
 
+/// What there is to know about the configuration of one Function.
+#[derive(Debug, Default)]
+pub struct Hashes {
+    /// A hash for each entrypoint that uses something.
+    pub by_entrypoint: HashMap<String, String>,
+    /// Why they may be old: what cannot be read counts as it was read last.
+    pub unread: Option<Problem>,
+}
+
 #[derive(Default)]
 struct Entry {
+    /// As they were read last.
     contents: Option<Contents>,
+    /// Whether there was no change since.
+    is_fresh: bool,
     /// Counts changes, so that what was read before one is not taken for what is there after it.
     changes: u64,
     users: HashSet<ObjectRef<Guarded>>,
@@ -68,7 +83,10 @@ pub enum Problem {
     )]
     TooMany(usize),
     /// Another try may mend it.
-    #[error("read {kind:?} {name}")]
+    #[error(
+        "annotation {annotation}: read {kind:?} {name}: {}", told(source),
+        annotation = names::ROLL_ON_CONFIG_CHANGE
+    )]
     Unread {
         /// What it is.
         kind: Kind,
@@ -96,40 +114,38 @@ impl Configs {
     /// A hash for each entrypoint that uses something, if the Function asks for it.
     ///
     /// # Errors
-    /// Why there is none. What could not be read must not look like a change.
+    /// Why there is none. What could not be read must not look like a change, so an object that was never read before is an error, and
+    /// others are as they were.
     pub async fn hashes(
         &self,
         client: &Client,
         function: &Function,
         entrypoints: &[Entrypoint],
-    ) -> Result<HashMap<String, String>, Problem> {
+    ) -> Result<Hashes, Problem> {
         let annotation = function.annotations().get(names::ROLL_ON_CONFIG_CHANGE);
         let user = reference(function);
         if annotation.is_none_or(|value| value != "true") {
             self.forget(&user);
-            return Ok(HashMap::new());
+            return Ok(Hashes::default());
         }
         if !self.is_on {
             return Err(Problem::Off);
         }
         let all: Vec<_> = entrypoints.iter().map(|e| uses(&e.template)).collect();
         let namespace = function.namespace().unwrap_or_default();
-        let objects: HashSet<_> = all.iter().flatten().map(|u| u.object(&namespace)).collect();
+        // In an order, so that of several that cannot be read the same one is told each time.
+        let objects: BTreeSet<_> = all.iter().flatten().map(|u| u.object(&namespace)).collect();
         if objects.len() > MOST {
             self.forget(&user);
             return Err(Problem::TooMany(objects.len()));
         }
         self.used(&user, &objects);
-        let mut contents = HashMap::new();
-        for object in objects {
-            let found = self.contents(client, &object).await?;
-            contents.insert(object, found);
-        }
+        let (contents, unread) = self.all_contents(client, objects).await?;
         let hashes = entrypoints
             .iter()
             .zip(all)
             .filter(|(_, uses)| !uses.is_empty());
-        let hash = |(entrypoint, uses): (&Entrypoint, std::collections::BTreeSet<Use>)| {
+        let hash = |(entrypoint, uses): (&Entrypoint, BTreeSet<Use>)| {
             let said: Vec<_> = uses
                 .iter()
                 .map(|u| said(u, &contents[&u.object(&namespace)]))
@@ -137,7 +153,10 @@ impl Configs {
             let bytes = serde_json::to_vec(&said).expect("hashes are plain data");
             (entrypoint.name.clone(), names::hash(&bytes, 16))
         };
-        Ok(hashes.map(hash).collect())
+        Ok(Hashes {
+            by_entrypoint: hashes.map(hash).collect(),
+            unread,
+        })
     }
 
     /// An object changed, came or went. Gives back the Functions that use it.
@@ -165,10 +184,10 @@ impl Configs {
 
     /// A Function that uses nothing any more.
     pub fn forget(&self, function: &ObjectRef<Guarded>) {
-        self.used(function, &HashSet::new());
+        self.used(function, &BTreeSet::new());
     }
 
-    fn used(&self, function: &ObjectRef<Guarded>, objects: &HashSet<Object>) {
+    fn used(&self, function: &ObjectRef<Guarded>, objects: &BTreeSet<Object>) {
         let mut known = self.known();
         for object in objects {
             let entry = known.entry(object.clone()).or_default();
@@ -182,15 +201,43 @@ impl Configs {
         });
     }
 
+    /// What these objects say. After one that cannot be read, those that were read before count as they were: each could take as long to fail.
+    async fn all_contents(
+        &self,
+        client: &Client,
+        objects: BTreeSet<Object>,
+    ) -> Result<(HashMap<Object, Contents>, Option<Problem>), Problem> {
+        let mut all = HashMap::new();
+        let mut unread = None;
+        for object in objects {
+            let (last, is_fresh) = self.last(&object);
+            let contents = match last {
+                Some(last) if is_fresh || unread.is_some() => last,
+                last => match (self.contents(client, &object).await, last) {
+                    (Ok(contents), _) => contents,
+                    (Err(problem), Some(last)) => {
+                        unread = Some(problem);
+                        last
+                    }
+                    (Err(problem), None) => return Err(problem),
+                },
+            };
+            all.insert(object, contents);
+        }
+        Ok((all, unread))
+    }
+
+    /// What an object said when it was read last, and whether it says that still.
+    fn last(&self, object: &Object) -> (Option<Contents>, bool) {
+        let known = self.known();
+        let entry = known.get(object);
+        entry.map_or((None, false), |entry| {
+            (entry.contents.clone(), entry.is_fresh)
+        })
+    }
+
     async fn contents(&self, client: &Client, object: &Object) -> Result<Contents, Problem> {
-        let before = {
-            let known = self.known();
-            let entry = known.get(object);
-            if let Some(contents) = entry.and_then(|entry| entry.contents.clone()) {
-                return Ok(contents);
-            }
-            entry.map(|entry| entry.changes)
-        };
+        let before = self.known().get(object).map(|entry| entry.changes);
         let contents = read(client, object).await?;
         self.keep(object, before, &contents);
         Ok(contents)
@@ -202,6 +249,7 @@ impl Configs {
             && Some(entry.changes) == changes
         {
             entry.contents = Some(contents.clone());
+            entry.is_fresh = true;
         }
     }
 
@@ -213,7 +261,7 @@ impl Configs {
 
 impl Entry {
     fn change(&mut self) {
-        self.contents = None;
+        self.is_fresh = false;
         self.changes += 1;
     }
 }
@@ -261,6 +309,14 @@ async fn read(client: &Client, object: &Object) -> Result<Contents, Problem> {
         name: name.clone(),
         source,
     })
+}
+
+/// What a person should read of an error.
+fn told(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => chain(other),
+    }
 }
 
 fn of_secret(secret: &Secret) -> BTreeMap<String, String> {

@@ -110,23 +110,23 @@ impl Refused {
 impl Claims {
     /// The Function is there and wants these hosts. Returns the others whose hosts are not the same any more.
     ///
-    /// A manifest that cannot be read or breaks a rule changes nothing: the Function keeps the hosts that it has.
+    /// A manifest that cannot be read or breaks a rule changes nothing: the Function keeps the hosts that it has. If it was never seen with
+    /// another one, as after a restart, those are in its status.
     pub fn seen(&self, object: &Guarded, platform: &Platform) -> Vec<ObjectRef<Guarded>> {
-        let Ok(function) = &object.0 else {
-            return vec![];
-        };
-        let name = name_of(function);
+        let name = name_of(object);
         let mut state = self.state();
-        if state.functions.contains_key(&name) && resolve(&function.spec).is_err() {
-            return vec![];
-        }
-        let custom = wanted(function, platform).into_iter();
-        let custom = custom
-            .filter_map(Result::ok)
-            .map(|host| (Kind::Custom, host));
-        let default = (Kind::Default, default_host(function, platform));
+        let custom = match &object.0 {
+            Ok(function) if resolve(&function.spec).is_ok() => {
+                let wanted = wanted(function, platform).into_iter();
+                wanted.filter_map(Result::ok).collect()
+            }
+            _ if state.functions.contains_key(&name) => return vec![],
+            _ => reported(object, platform),
+        };
+        let custom = custom.into_iter().map(|host| (Kind::Custom, host));
+        let default = (Kind::Default, default_host(object, platform));
         let claims = std::iter::once(default).chain(custom);
-        let claims = claims.map(|(kind, host)| (host, Claim::new(kind, &function.metadata)));
+        let claims = claims.map(|(kind, host)| (host, Claim::new(kind, object.meta())));
         state.replace(name, claims.collect())
     }
 
@@ -221,6 +221,14 @@ fn wanted(function: &Function, platform: &Platform) -> Vec<Result<String, Refuse
         Some(why) => Err(Refused { host, why }),
     });
     judged.collect()
+}
+
+/// The custom hosts that a Function was given, as far as the platform still allows them.
+fn reported(object: &Guarded, platform: &Platform) -> Vec<String> {
+    let namespace = object.namespace().unwrap_or_default();
+    let hosts = object.reported_hosts().iter();
+    let allowed = hosts.filter(|host| refusal(&namespace, host, platform).is_none());
+    allowed.cloned().collect()
 }
 
 fn refusal(namespace: &str, host: &str, platform: &Platform) -> Option<Refusal> {

@@ -5,21 +5,25 @@
 //! # Guarantees
 //! - A registry is asked only about images of Functions that have a limit, with the Secrets of the Function's own namespace, and what it
 //!   answers is told only to Functions of that namespace that name the same Secrets.
-//! - One question is asked once at a time, [`AT_ONCE`] questions in all, each for a bounded time.
+//! - One question is asked once at a time, a bounded number of questions in all, each for a bounded time. Neither a registry that hangs nor
+//!   a namespace with many images holds up the others.
 
 mod credentials;
 mod manifest;
 mod nodes;
+mod places;
 mod reference;
 mod registry;
 
 use std::{
     collections::{HashMap, HashSet},
+    panic::AssertUnwindSafe,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use futures::{StreamExt, stream};
+use crds::names;
+use futures::{FutureExt, StreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, runtime::reflector::ObjectRef};
 use tokio::{
@@ -32,12 +36,12 @@ use crate::{
     observe::Guarded,
     size::{Evidence, Size},
 };
+use credentials::Credentials;
 use nodes::Sizes;
+use places::Places;
 use reference::Reference;
 use registry::{Registry, Silence};
 
-/// Questions that are asked at the same time. More than registries that hang should ever be able to take.
-const AT_ONCE: usize = 32;
 /// Attempts at one question, for what may pass.
 const ATTEMPTS: u32 = 3;
 /// Between two of them.
@@ -293,32 +297,60 @@ impl<T> Default for Answer<T> {
 /// Asks what has to be asked, for as long as it is polled.
 pub async fn ask(images: &Images, client: &Client, mut asked: Asks) {
     let registry = Registry::new(images.settings.insecure.clone());
+    let places = Places::default();
     let asked = stream::poll_fn(|context| asked.0.poll_recv(context));
+    // No limit here: what waits for its place must not hold up what has one.
     asked
-        .for_each_concurrent(AT_ONCE, |asked| async {
+        .for_each_concurrent(None, |asked| async {
             match asked {
-                Asked::Nodes => images.nodes_answered(nodes::sizes(client).await),
+                Asked::Nodes => {
+                    let sizes = unless_it_panics(nodes::sizes(client)).await;
+                    let bug =
+                        || Err("asking nodes met a bug, which the operator's log tells".to_owned());
+                    images.nodes_answered(sizes.unwrap_or_else(bug));
+                }
                 Asked::Registry(question) => {
-                    let logins = secrets(images, client, &question).await;
-                    let answer = measure(&registry, &question, &logins).await;
-                    images.answered(&question, answer);
+                    let size =
+                        unless_it_panics(size(images, client, &registry, &places, &question));
+                    let bug = || Err(Silence::Bug(question.image.clone()));
+                    let size = size.await.unwrap_or_else(bug);
+                    images.answered(&question, size);
                 }
             }
         })
         .await;
 }
 
-async fn measure(
+/// What work comes to, or `None` if it meets a bug: who asked would wait without end for an answer that does not come.
+async fn unless_it_panics<T>(work: impl Future<Output = T>) -> Option<T> {
+    AssertUnwindSafe(work).catch_unwind().await.ok()
+}
+
+async fn size(
+    images: &Images,
+    client: &Client,
     registry: &Registry,
+    places: &Places,
     question: &Question,
-    secrets: &[Secret],
 ) -> Result<Size, Silence> {
     let reference = Reference::parse(&question.image).map_err(Silence::Nameless)?;
-    let logins = credentials::credentials(secrets, &reference);
+    let _place = places.take(&question.namespace, &reference.registry).await;
+    let secrets = secrets(images, client, question).await;
+    let logins = credentials::credentials(&secrets, &reference);
     let architecture = question.architecture.as_deref();
+    // In a box, so that a question that waits for its place takes little memory.
+    Box::pin(measure(registry, &reference, &logins, architecture)).await
+}
+
+async fn measure(
+    registry: &Registry,
+    reference: &Reference,
+    logins: &[Credentials],
+    architecture: Option<&str>,
+) -> Result<Size, Silence> {
     let mut attempt = 1;
     loop {
-        match registry.size(&reference, &logins, architecture).await {
+        match registry.size(reference, logins, architecture).await {
             Err(silence) if silence.may_pass() && attempt < ATTEMPTS => {
                 attempt += 1;
                 sleep(AGAIN).await;
@@ -335,7 +367,8 @@ async fn secrets(images: &Images, client: &Client, question: &Question) -> Vec<S
     }
     let api: Api<Secret> = Api::namespaced(client.clone(), &question.namespace);
     let mut found = Vec::new();
-    for name in &question.secrets {
+    let names = question.secrets.iter();
+    for name in names.filter(|name| names::is_object_name(name)) {
         match timeout(OVERDUE, api.get(name)).await {
             Ok(Ok(secret)) => found.push(secret),
             Ok(Err(error)) => {

@@ -10,10 +10,10 @@ use crds::{
 use kube::ResourceExt;
 
 use crate::{
-    configs::{self, Problem},
+    configs::{self, Hashes, Problem},
     images::{NODES_FRESH, Question},
     observe::{self, Observed},
-    reconcile::{Context, Error},
+    reconcile::Context,
     size::{Admission, Situation, Verdict, judge},
     status::Trouble,
 };
@@ -25,6 +25,8 @@ const ARCHITECTURE: &str = "kubernetes.io/arch";
 const NODES_SOON: Duration = Duration::from_secs(30);
 /// A node may have no word for ever, since it tells of its largest images alone: that long at most until all are asked again.
 const NODES_RARELY: Duration = Duration::from_secs(300);
+/// A Secret or ConfigMap that could not be read is tried again after this.
+const UNREAD: Duration = Duration::from_secs(10);
 
 /// What was found out.
 #[derive(Clone, Debug, Default)]
@@ -42,12 +44,12 @@ pub struct Findings {
 /// Finds out what there is to know about a Function. A manifest that breaks a rule changes nothing, so nothing has to be known about it.
 ///
 /// # Errors
-/// What another try may mend.
+/// A Secret or ConfigMap cannot be read and never was, so that nobody knows which revisions there should be.
 pub async fn inquire(
     function: &Function,
     observed: &Observed,
     context: &Context,
-) -> Result<Findings, Error> {
+) -> Result<Findings, Problem> {
     let mut findings = Findings::default();
     let Ok(mut entrypoints) = resolve(&function.spec) else {
         return Ok(findings);
@@ -56,8 +58,18 @@ pub async fn inquire(
         .configs
         .hashes(&context.client, function, &entrypoints);
     match hashes.await {
-        Ok(hashes) => findings.configs = hashes,
-        Err(problem @ Problem::Unread { .. }) => return Err(problem.into()),
+        Ok(Hashes {
+            by_entrypoint,
+            unread,
+        }) => {
+            findings.configs = by_entrypoint;
+            findings.again = unread.as_ref().map(|_| UNREAD);
+            findings.trouble = unread.map(|problem| {
+                let message = format!("{problem}; until it can be read it counts as it was");
+                Trouble::Retrying(Reason::ConfigUnreadable, message)
+            });
+        }
+        Err(problem @ Problem::Unread { .. }) => return Err(problem),
         Err(problem @ (Problem::Off | Problem::TooMany(_))) => {
             let message = problem.to_string();
             findings.trouble = Some(Trouble::Stalled(Reason::ConfigUnreadable, message));

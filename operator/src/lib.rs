@@ -2,7 +2,7 @@
 //!
 //! In reading order:
 //! - [`reconcile`]: observe → decide → apply → report, for one Function
-//! - [`observe`]: what there is, from caches
+//! - [`observe`]: what there is, from caches; [`guarded`]: a Function, even one that cannot be read
 //! - [`inquire`]: what no watch brings: [`configs`] (what Secrets and ConfigMaps say) and [`images`] (how large images are)
 //! - [`size`]: whether an image is small enough (pure)
 //! - [`desired`]: what there should be (pure)
@@ -31,6 +31,7 @@ pub mod configs;
 pub mod controller;
 pub mod desired;
 pub mod events;
+pub mod guarded;
 pub mod hosts;
 pub mod images;
 pub mod inquire;

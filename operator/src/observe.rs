@@ -12,19 +12,16 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     Resource, ResourceExt,
     api::DynamicObject,
-    core::DeserializeGuard,
     runtime::reflector::{ObjectRef, Store, store::Writer},
 };
 
+pub use crate::guarded::Guarded;
 use crate::{
     attachment::{self, Kind},
     hosts::Hosts,
     inquire::Findings,
     memory::Memory,
 };
-
-/// A Function, or why it could not be read. One that cannot be read must not stop the watch of all others.
-pub type Guarded = DeserializeGuard<Function>;
 
 /// How a Function is known to the controller.
 pub(crate) fn reference(name: &str, namespace: Option<&str>) -> ObjectRef<Guarded> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::networking::v1::NetworkPolicyEgressRule;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
     attachment::{self, HTTP_ROUTE, INGRESS, Kind},
@@ -41,7 +41,19 @@ pub struct Platform {
 #[serde(deny_unknown_fields)]
 pub struct NetworkPolicySettings {
     /// What instances may connect to.
+    #[serde(deserialize_with = "rules")]
     pub egress: Vec<NetworkPolicyEgressRule>,
+}
+
+/// Rules as the API server stores them: a port without the protocol that it fills in would never be found as it is wanted, and be written at
+/// each look.
+fn rules<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<NetworkPolicyEgressRule>, D::Error> {
+    let mut rules = Vec::<NetworkPolicyEgressRule>::deserialize(from)?;
+    let ports = rules.iter_mut().filter_map(|rule| rule.ports.as_mut());
+    for port in ports.flatten() {
+        port.protocol.get_or_insert_with(|| "TCP".to_owned());
+    }
+    Ok(rules)
 }
 
 /// How the ingress controller is told of custom hosts.

@@ -6,6 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use crds::conditions::Reason;
 use kube::{
     Client,
     runtime::{controller::Action, events::Recorder},
@@ -13,7 +14,7 @@ use kube::{
 
 use crate::{
     apply::{self, apply},
-    configs::{self, Configs},
+    configs::Configs,
     desired::decide,
     hosts::Claims,
     images::Images,
@@ -21,7 +22,8 @@ use crate::{
     memory::Memory,
     observe::{Caches, Guarded, Observed, observe},
     platform::Platform,
-    report::{report, report_unreadable},
+    report::{report, report_unchanged},
+    status::Trouble,
 };
 
 /// A revision that lost its traffic stays this long: until activators have seen that, requests still go there.
@@ -53,9 +55,6 @@ pub enum Error {
     /// A child.
     #[error(transparent)]
     Apply(#[from] apply::Error),
-    /// A Secret or ConfigMap.
-    #[error(transparent)]
-    Configs(#[from] configs::Problem),
     /// The status.
     #[error("{operation} status of the Function")]
     Status {
@@ -80,8 +79,8 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
     let function = match &object.0 {
         Ok(function) => function,
         Err(unreadable) => {
-            let again = report_unreadable(&object, &unreadable.error, &context).await?;
-            return Ok(again.map_or_else(Action::await_change, Action::requeue));
+            let trouble = Trouble::Stalled(Reason::InvalidSpec, format!("spec: {unreadable}"));
+            return unchanged(&object, trouble, &context).await;
         }
     };
     if function.metadata.deletion_timestamp.is_some() {
@@ -91,7 +90,14 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
         hosts: context.claims.hosts(function, &context.platform),
         ..observe(function, &context.caches, &context.memory)
     };
-    observed.findings = inquire(function, &observed, &context).await?;
+    observed.findings = match inquire(function, &observed, &context).await {
+        Ok(findings) => findings,
+        Err(problem) => {
+            let message = format!("{problem}; until it can be read nothing is changed");
+            let trouble = Trouble::Retrying(Reason::ConfigUnreadable, message);
+            return unchanged(&object, trouble, &context).await;
+        }
+    };
     let mut plan = decide(function, &observed, &context.platform);
     let linger = context
         .memory
@@ -99,7 +105,16 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
     let applied = apply(&context.client, function, &observed, &plan).await;
     let again = report(function, &observed, &plan, applied, &context).await?;
     let next = again.into_iter().chain(linger).min();
-    Ok(next.map_or_else(Action::await_change, Action::requeue))
+    Ok(action(next))
+}
+
+/// Says why nothing is done.
+async fn unchanged(object: &Guarded, trouble: Trouble, context: &Context) -> Result<Action, Error> {
+    Ok(action(report_unchanged(object, trouble, context).await?))
+}
+
+fn action(next: Option<Duration>) -> Action {
+    next.map_or_else(Action::await_change, Action::requeue)
 }
 
 #[cfg(test)]

@@ -22,10 +22,10 @@ use kube::{
     runtime::events::Event,
 };
 use serde_json::json;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
-    apply::{Applied, Problem},
+    apply::{Applied, Problem, is_ending},
     desired::Plan,
     events::events,
     hosts::Hosts,
@@ -51,13 +51,13 @@ pub async fn report(
     applied: Applied,
     context: &Context,
 ) -> Result<Option<Duration>, Error> {
-    let addresses = match function.spec.visibility.unwrap_or_default() {
-        Visibility::Public => addresses(&observed.hosts, context),
-        Visibility::Cluster => vec![inside(function)],
-    };
+    let visibility = function.spec.visibility.unwrap_or_default();
+    let addresses = urls(function, visibility, &observed.hosts, context);
     let mut troubles = troubles(plan, &applied);
     let mut unrouted = unrouted(function, observed, plan, &applied);
-    let has_to_look_again = !troubles.is_empty() || unrouted.iter().any(may_end_unseen);
+    // What is no refusal is an error, or left for another try, or ends with the Function.
+    let is_refusal = |trouble: &Trouble| matches!(trouble, Trouble::Stalled(..));
+    let has_to_look_again = troubles.iter().any(is_refusal) || unrouted.iter().any(may_end_unseen);
     if let Err(invalid) = &plan.wanted {
         let invalid = Trouble::Stalled(Reason::InvalidSpec, invalid.to_string());
         troubles.insert(0, invalid);
@@ -119,33 +119,36 @@ pub async fn report(
     Ok(waits.into_iter().flatten().min())
 }
 
-/// Reports on an object that does not even have the shape of a Function (a number that overflows, say). What serves goes on serving.
+/// Reports why nothing is changed: the object does not even have the shape of a Function (a number that overflows, say), or nobody knows
+/// which revisions there should be. What serves goes on serving.
 ///
 /// # Errors
 /// What another try may mend.
-pub async fn report_unreadable(
+pub async fn report_unchanged(
     object: &Guarded,
-    problem: &str,
+    trouble: Trouble,
     context: &Context,
 ) -> Result<Option<Duration>, Error> {
     let standing = read_status(object, context).await?;
     let children = observe::children(object, &context.caches);
-    let hosts = context.claims.kept(object, &context.platform);
-    let inside = vec![inside(object)];
+    let (hosts, visibility) = match &object.0 {
+        Ok(function) => (
+            context.claims.hosts(function, &context.platform),
+            function.spec.visibility.unwrap_or_default(),
+        ),
+        Err(_) => (
+            context.claims.kept(object, &context.platform),
+            reported_visibility(object, &standing),
+        ),
+    };
+    let is_retried = matches!(trouble, Trouble::Retrying(..));
     let facts = Facts {
         generation: object.meta().generation,
-        urls: if standing.urls == inside {
-            inside
-        } else {
-            addresses(&hosts, context)
-        },
+        urls: urls(object, visibility, &hosts, context),
         unrouted: refused(&hosts).into_iter().collect(),
         hosts: hosts.custom,
         entrypoints: unchanged(&standing, &children),
-        troubles: vec![Trouble::Stalled(
-            Reason::InvalidSpec,
-            format!("spec: {problem}"),
-        )],
+        troubles: vec![trouble],
         previous: &standing,
     };
     let wanted = status(facts, &now());
@@ -155,13 +158,33 @@ pub async fn report_unreadable(
     }
     let told = events(&[], &Applied::default(), &standing, &wanted);
     publish(object, told, context).await;
+    if is_retried {
+        return Ok(Some(context.memory.next_retry(object)));
+    }
     context.memory.succeeded(object);
     Ok(written.later())
 }
 
-/// Where a Function is reached from outside, without a path.
-fn addresses(hosts: &Hosts, context: &Context) -> Vec<String> {
-    hosts.all().map(|host| context.platform.url(host)).collect()
+/// Where a Function is reached, without a path.
+fn urls<K: Resource>(
+    function: &K,
+    visibility: Visibility,
+    hosts: &Hosts,
+    context: &Context,
+) -> Vec<String> {
+    match visibility {
+        Visibility::Public => hosts.all().map(|host| context.platform.url(host)).collect(),
+        Visibility::Cluster => vec![inside(function)],
+    }
+}
+
+/// Who may come to a Function that cannot be read, as far as its status tells.
+fn reported_visibility<K: Resource>(function: &K, standing: &FunctionStatus) -> Visibility {
+    if standing.urls == [inside(function)] {
+        Visibility::Cluster
+    } else {
+        Visibility::Public
+    }
 }
 
 /// Where callers inside the cluster reach a Function.
@@ -208,6 +231,10 @@ fn trouble(entrypoint: Option<&str>, object: &str, problem: &Problem) -> Trouble
                 "{of}{object} exists and is not this Function's; remove it, or rename the function{}",
                 entrypoint.map_or("", |_| " or entrypoint")
             ),
+        ),
+        Problem::Ending => Trouble::Retrying(
+            Reason::Progressing,
+            format!("{of}{object} is not written: its namespace is being deleted"),
         ),
         Problem::Absent | Problem::Transient => Trouble::Retrying(
             Reason::Progressing,
@@ -326,8 +353,15 @@ async fn publish<K: Resource<DynamicType = ()>>(object: &K, told: Vec<Event>, co
             note,
             "told"
         );
-        if let Err(error) = context.recorder.publish(&event, &regarding).await {
-            warn!(%error, reason, "event not published");
+        match context.recorder.publish(&event, &regarding).await {
+            Err(kube::Error::Api(status)) if is_ending(&status) => {
+                debug!(
+                    reason,
+                    "event not published: the namespace is being deleted"
+                );
+            }
+            Err(error) => warn!(%error, reason, "event not published"),
+            Ok(()) => {}
         }
     }
 }

@@ -242,14 +242,14 @@ mod tests {
         };
         assert_eq!(told(&[]).unwrap().network_policy, None);
         let open = told(&[
-            r#"--network-policy={"egress": [{}]}"#,
+            r#"--network-policy={"egress": [{}, {"ports": [{"port": 53}, {"port": 53, "protocol": "UDP"}]}]}"#,
             "--activator-labels=a=b,c=d",
         ])
         .unwrap();
-        assert_eq!(
-            open.network_policy.map(|settings| settings.egress.len()),
-            Some(1)
-        );
+        let egress = open.network_policy.unwrap().egress;
+        // As the API server stores them, or they would be written at each look.
+        let stored = serde_json::json!([{}, {"ports": [{"port": 53, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}]}]);
+        assert_eq!(serde_json::to_value(egress).unwrap(), stored);
         assert_eq!(open.activator.len(), 2);
         for wrong in [
             "{}",

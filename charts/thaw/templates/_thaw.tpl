@@ -41,7 +41,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{/* Prometheus finds pods by these. The metrics port is on no Service: it would hide all replicas but one. */}}
 {{- define "thaw.podAnnotations" -}}
 {{- $own := dict "prometheus.io/scrape" "true" "prometheus.io/port" "9090" "prometheus.io/path" "/metrics" -}}
-{{ toYaml (mergeOverwrite $own (index .root.Values .component).podAnnotations) }}
+{{ toYaml (mergeOverwrite $own ((index .root.Values .component).podAnnotations | default dict)) }}
 {{- end }}
 
 {{/* The pod fields that both components share. */}}

@@ -27,7 +27,6 @@ spec:
   defaults:
     resources: {{requests: {{cpu: 5m, memory: 8Mi}}}}
     scale: {{idleAfter: 10m}}
-    timeouts: {{boot: 4s}}
   bundles: [{bundles}]
   entrypoints:
   - {{name: home, path: /, match: Exact}}
@@ -61,21 +60,11 @@ async fn answered_by(namespace: &Namespace, path: &str, entrypoint: &str) -> Res
     .await
 }
 
-/// Some more requests, so that what has just changed has met some.
-async fn more_of(load: &Load) -> Result<()> {
-    let enough = load.ended() + 30;
-    until("requests have ended", SOON, async || {
-        ensure!(load.ended() >= enough, "{} of {enough}", load.ended());
-        Ok(())
-    })
-    .await
-}
-
 #[tokio::test]
 async fn a_bundle_of_three_is_one_deployment_with_three_paths_that_are_warm_from_any() -> Result<()>
 {
     story("bundle", async |namespace| {
-        let manifest = function(WEB, "").replace("idleAfter: 10m", "idleAfter: 2s");
+        let manifest = function(WEB, "").replace("idleAfter: 10m", "idleAfter: 6s");
         namespace.apply_ready("f", &manifest).await?;
         let there = deployments(namespace, ["web", "home", "about", "help"]).await?;
         ensure!(there == [1, 0, 0, 0], "{there:?} Deployments");
@@ -205,7 +194,7 @@ async fn change(namespace: &Namespace, load: &Load) -> Result<()> {
         Ok(())
     })
     .await?;
-    more_of(load).await?;
+    load.goes_on().await?;
     for (name, path) in PATHS {
         answered_by(namespace, path, name).await?;
     }
@@ -214,14 +203,14 @@ async fn change(namespace: &Namespace, load: &Load) -> Result<()> {
     for (_, path) in PATHS {
         answered_by(namespace, path, "web").await?;
     }
-    more_of(load).await?;
+    load.goes_on().await?;
 
     let fewer = WEB.replace(", help]", "]");
     let own = ", env: [{name: OWN, value: '1'}]";
     namespace.apply(&function(&fewer, own)).await?;
     answered_by(namespace, "/help", "help").await?;
     answered_by(namespace, "/about", "web").await?;
-    more_of(load).await
+    load.goes_on().await
 }
 
 #[tokio::test]

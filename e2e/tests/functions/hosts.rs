@@ -5,7 +5,7 @@ use crds::names;
 use e2e::{
     Namespace,
     ingress::{Answer, Call},
-    namespace::{SOON, condition},
+    namespace::SOON,
     platform, story, until,
 };
 use k8s_openapi::api::{core::v1::Service, networking::v1::Ingress};
@@ -44,13 +44,7 @@ async fn answered_by(entrypoint: &str, host: &str) -> Result<()> {
 
 /// Waits until the condition RoutesReady of `shop` has this status, and gives its reason and message.
 async fn routes(namespace: &Namespace, is: &str) -> Result<String> {
-    until(&format!("RoutesReady is {is}"), SOON, async || {
-        let shop = namespace.functions().get("shop").await?;
-        let (status, message) = condition(&shop, "RoutesReady");
-        ensure!(status == is, "it is {status}: {message}");
-        Ok(message)
-    })
-    .await
+    namespace.becomes("shop", "RoutesReady", is, SOON).await
 }
 
 async fn delete(namespace: &Namespace) -> Result<()> {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 const IDLE: Duration = Duration::from_secs(6);
 /// Between the end of an answer here and there, and between a deletion there and what the watch says here.
-const CLOCKS: Duration = Duration::from_millis(500);
+const CLOCKS: Duration = Duration::from_secs(2);
 /// The same on a busy machine, and nine deletions at the default rate of the cluster's controllers.
 const LATE: Duration = Duration::from_secs(20);
 
@@ -28,7 +28,7 @@ async fn after_a_burst_one_instance_stays_and_keeps_its_memory_and_files() -> Re
         let chronicle = Chronicle::begin(namespace.client.clone(), &namespace.name).await;
 
         let mut last_use = BTreeMap::new();
-        for answer in namespace.get_at_once(10, "f", "/?sleep=5s").await? {
+        for answer in namespace.get_at_once(10, "f", "/?sleep=15s").await? {
             let ended = answer.ended;
             last_use.insert(answer.fixture()?.instance, ended);
         }

@@ -1,7 +1,5 @@
 //! Only the activator reaches instances, what Thaw made stays as Thaw made it, and what others made stays theirs.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use crds::names;
 use e2e::{
@@ -33,9 +31,6 @@ spec:
   - {name: two, path: /two, protocol: H2C}
 ";
 
-/// Long beside the 2 s that it should take, so that a busy machine tells no lies.
-const PUT_BACK: Duration = Duration::from_secs(10);
-
 /// What an object says.
 fn said(object: &impl Serialize) -> Result<Value> {
     let mut object = serde_json::to_value(object)?;
@@ -62,12 +57,7 @@ where
             ensure!(found == wanted, "{found} instead of {wanted}");
             Ok(())
         };
-        until(
-            &format!("{kind}, {what}, is put back"),
-            PUT_BACK,
-            is_as_it_was,
-        )
-        .await?;
+        until(&format!("{kind}, {what}, is put back"), SOON, is_as_it_was).await?;
         eprintln!("{kind} {what}: put back after {:.2?}", begun.elapsed());
         anyhow::Ok(())
     };

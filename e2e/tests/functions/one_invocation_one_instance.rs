@@ -26,7 +26,7 @@ async fn ten_requests_at_once_from_zero_boot_exactly_ten_instances_and_each_has_
             .await?;
         let chronicle = Chronicle::begin(namespace.client.clone(), &namespace.name).await;
         // Longer than the slowest of ten boots on a busy machine: nobody may be served by an instance that has served another.
-        let answers = namespace.get_at_once(10, "f", "/?sleep=5s").await?;
+        let answers = namespace.get_at_once(10, "f", "/?sleep=15s").await?;
         let mut instances = BTreeSet::new();
         for answer in answers {
             let answer = answer.fixture()?;
@@ -86,7 +86,10 @@ async fn none_of_2000_requests_overlap_while_pods_come_and_go() -> Result<()> {
         );
 
         let over = platform::metric(&namespace.client, "thaw_over_admissions_total").await?;
-        ensure!(over.values().all(|count| *count == 0.0), "{over:?}");
+        ensure!(
+            !over.is_empty() && over.values().all(|count| *count == 0.0),
+            "{over:?}"
+        );
         Ok(())
     })
     .await

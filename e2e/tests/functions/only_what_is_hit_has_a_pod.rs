@@ -13,10 +13,10 @@ async fn only_the_entrypoint_that_was_hit_has_a_pod_and_after_its_idle_window_no
     story("only-what-is-hit", async |namespace| {
         let shop = repository().join("deploy/samples/shop/function.yaml");
         let shop = tokio::fs::read_to_string(shop).await?;
-        let short = "  defaults:\n    scale: {idleAfter: 2s}\n";
+        let short = "  defaults:\n    scale: {idleAfter: 6s}\n";
         let shop = shop.replacen("  defaults:\n", short, 1);
         ensure!(
-            shop.contains("idleAfter: 2s"),
+            shop.contains("idleAfter: 6s"),
             "the sample has no defaults any more"
         );
         namespace.apply_ready("shop", &shop).await?;

@@ -11,6 +11,7 @@ use e2e::{
 };
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
+use tokio::time::Instant;
 
 /// The function at a version, with more fields of its entrypoint.
 fn function(version: &str, more: &str) -> String {
@@ -24,7 +25,6 @@ spec:
   defaults:
     resources: {{requests: {{cpu: 5m, memory: 8Mi}}}}
     scale: {{idleAfter: 10m}}
-    timeouts: {{boot: 4s}}
     env: [{{name: VERSION, value: '{version}'}}]
   entrypoints:
   - {{name: web, path: /{more}}}
@@ -62,6 +62,17 @@ async fn answered_by(namespace: &Namespace, revision: &str) -> Result<()> {
     Ok(())
 }
 
+/// Waits until a revision answers, and says how long that took.
+async fn answers(namespace: &Namespace, revision: &str) -> Result<()> {
+    let begun = Instant::now();
+    until("it answers", SOON, async || {
+        answered_by(namespace, revision).await
+    })
+    .await?;
+    eprintln!("{revision} answered after {:.2?}", begun.elapsed());
+    Ok(())
+}
+
 /// Clients that never pause while `change` happens; none of their requests may fail.
 async fn nobody_notices(
     namespace: &Namespace,
@@ -77,16 +88,6 @@ async fn nobody_notices(
     );
     changed?;
     outcomes.all_served()
-}
-
-/// Some more requests, so that what has just changed has met some.
-async fn more_of(load: &Load) -> Result<()> {
-    let enough = load.ended() + 30;
-    until("requests have ended", SOON, async || {
-        ensure!(load.ended() >= enough, "{} of {enough}", load.ended());
-        Ok(())
-    })
-    .await
 }
 
 async fn annotate(namespace: &Namespace, rollback: Option<&str>) -> Result<()> {
@@ -107,11 +108,8 @@ async fn a_rollout_under_load_fails_no_request() -> Result<()> {
             for version in ["2", "3"] {
                 let more = ", verify: {path: /healthz}";
                 let revision = roll_out(namespace, &function(version, more)).await?;
-                until("the new one answers", SOON, async || {
-                    answered_by(namespace, &revision).await
-                })
-                .await?;
-                more_of(load).await?;
+                answers(namespace, &revision).await?;
+                load.goes_on().await?;
             }
             Ok(())
         })
@@ -128,15 +126,31 @@ async fn the_first_request_after_a_rollout_waits_for_no_boot() -> Result<()> {
     story("rollout-hot", async |namespace| {
         namespace.apply_ready("f", &function("1", "")).await?;
         let revision = roll_out(namespace, &function("2", "")).await?;
-        until("the new one answers", SOON, async || {
-            answered_by(namespace, &revision).await
-        })
-        .await?;
+        answers(namespace, &revision).await?;
         let answer = namespace.get("f", "/").await?.ok()?;
         ensure!(answer.header("thaw-boot") == "hot", "{:?}", answer.headers);
         let answer = answer.fixture()?;
         ensure!(answer.invocation == 2, "another instance: {answer:?}");
         Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_program_that_starts_slowly_keeps_nobody_waiting() -> Result<()> {
+    story("rollout-slow", async |namespace| {
+        let old = roll_out(namespace, &function("1", "")).await?;
+        answered_by(namespace, &old).await?;
+        nobody_notices(namespace, async |load| {
+            let slow = ", env: [{name: FIXTURE_START_DELAY, value: 20s}]";
+            namespace.apply(&function("2", slow)).await?;
+            load.goes_on().await?;
+            answered_by(namespace, &old).await?;
+            let new = rolled_out(namespace).await?.ready_revision;
+            answers(namespace, &new.context("it was compared")?).await?;
+            load.goes_on().await
+        })
+        .await
     })
     .await
 }
@@ -159,13 +173,10 @@ async fn a_bad_one_changes_nothing(name: &str, bad: &str, says: &[&str]) -> Resu
                 Ok(())
             })
             .await?;
-            more_of(load).await?;
+            load.goes_on().await?;
             answered_by(namespace, &old).await?;
             let new = roll_out(namespace, &function("3", "")).await?;
-            until("the good one answers", SOON, async || {
-                answered_by(namespace, &new).await
-            })
-            .await
+            answers(namespace, &new).await
         })
         .await?;
         let events = namespace.events("f").await?;
@@ -193,13 +204,13 @@ async fn a_crash_at_the_start_changes_nothing() -> Result<()> {
 
 #[tokio::test]
 async fn a_program_that_never_listens_on_its_port_changes_nothing() -> Result<()> {
-    let bad = ", env: [{name: FIXTURE_LISTEN, value: never}]";
+    let bad = ", env: [{name: FIXTURE_LISTEN, value: never}], timeouts: {boot: 15s}";
     a_bad_one_changes_nothing("bad-port", bad, &["NotListening"]).await
 }
 
 #[tokio::test]
 async fn a_program_that_is_not_well_changes_nothing() -> Result<()> {
-    let bad = ", verify: {path: '/healthz?status=503'}";
+    let bad = ", verify: {path: '/healthz?status=503'}, timeouts: {boot: 15s}";
     a_bad_one_changes_nothing("bad-answer", bad, &["answered 503"]).await
 }
 
@@ -218,16 +229,10 @@ async fn a_person_goes_back_in_one_step() -> Result<()> {
         .await?;
         nobody_notices(namespace, async |load| {
             annotate(namespace, Some(&format!("web@{old}"))).await?;
-            until("the old one answers", SOON, async || {
-                answered_by(namespace, &old).await
-            })
-            .await?;
-            more_of(load).await?;
+            answers(namespace, &old).await?;
+            load.goes_on().await?;
             annotate(namespace, None).await?;
-            until("the new one answers", SOON, async || {
-                answered_by(namespace, &new).await
-            })
-            .await
+            answers(namespace, &new).await
         })
         .await
     })

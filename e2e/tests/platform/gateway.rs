@@ -7,8 +7,8 @@ use crds::names;
 use e2e::{
     Namespace,
     ingress::Call,
-    namespace::{SOON, condition},
-    platform::{NAMESPACE, RELEASE, helm},
+    namespace::SOON,
+    platform::{self, NAMESPACE},
     program::{attempt, run},
     story, until,
 };
@@ -48,35 +48,22 @@ fn definitions() -> Result<PathBuf> {
     Ok(cache.context("HOME is not set")?.join("gateway-api"))
 }
 
-async fn upgrade(values: &[&str]) -> Result<()> {
-    let always = [
-        "upgrade",
-        RELEASE,
-        "charts/thaw",
-        "--reset-then-reuse-values",
-        "--wait",
-    ];
-    helm(&[always.as_slice(), values].concat()).await.map(drop)
-}
-
 /// Waits until the condition RoutesReady has this status, and gives its reason and message.
 async fn routes(namespace: &Namespace, is: &str) -> Result<String> {
-    until(&format!("RoutesReady is {is}"), LOOKED_AGAIN, async || {
-        let shop = namespace.functions().get("shop").await?;
-        let (status, message) = condition(&shop, "RoutesReady");
-        ensure!(status == is, "it is {status}: {message}");
-        Ok(message)
-    })
-    .await
+    let shop = namespace.becomes("shop", "RoutesReady", is, LOOKED_AGAIN);
+    shop.await
 }
 
 #[tokio::test]
-#[ignore = "has not been seen to pass yet"]
 async fn routes_attach_to_a_gateway_as_soon_as_there_is_one() -> Result<()> {
+    if platform::is_external() {
+        eprintln!("NOT TOLD: somebody else's cluster may have Gateways, which would be deleted");
+        return Ok(());
+    }
     story("gateway", async |namespace| {
-        let told = tell(namespace).await;
-        // Before anything is judged, so that the stories after this one find Thaw as it was.
-        upgrade(&["--set-json", r#"{"gateway": null}"#]).await?;
+        let gateway =
+            r#"{"gateway": {"name": "traefik", "namespace": "gateway", "sectionName": "web"}}"#;
+        let told = platform::with(gateway, async || tell(namespace).await).await;
         let definitions = definitions()?.display().to_string();
         for file in [ADDON, &definitions] {
             let gone = ["delete", "--ignore-not-found", "--wait", "-f", file];
@@ -89,13 +76,14 @@ async fn routes_attach_to_a_gateway_as_soon_as_there_is_one() -> Result<()> {
 
 async fn tell(namespace: &Namespace) -> Result<()> {
     let host = format!("{}.example.test", namespace.name);
-    let gateway =
-        r#"{"gateway": {"name": "traefik", "namespace": "gateway", "sectionName": "web"}}"#;
-    upgrade(&["--set-json", gateway]).await?;
     namespace.apply_ready("shop", &shop(&host)).await?;
     let missing = routes(namespace, "False").await?;
     ensure!(missing.starts_with("GatewayMissing: "), "{missing}");
-    namespace.get("shop", "/").await?.ok()?;
+    // An upgrade that changes Thaw's own CustomResourceDefinition makes the activator list anew.
+    until("its default host answers", SOON, async || {
+        namespace.get("shop", "/").await?.ok()
+    })
+    .await?;
 
     let definitions = definitions()?.display().to_string();
     run("kubectl", &["apply", "--server-side", "-f", &definitions]).await?;
@@ -113,7 +101,7 @@ async fn tell(namespace: &Namespace) -> Result<()> {
     attached(namespace).await?;
 
     // The wildcard of default hosts is the chart's, which has to be asked again.
-    upgrade(&[]).await?;
+    platform::upgrade(&["--reuse-values"]).await?;
     let services = Api::<Service>::namespaced(namespace.client.clone(), "gateway");
     let spec = services.get("traefik").await?.spec;
     let address = spec

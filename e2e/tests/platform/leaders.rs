@@ -14,8 +14,8 @@ use kube::{
 };
 use tokio::time::{Instant, sleep};
 
-/// How soon a new leader has worked.
-const TAKEN_OVER: Duration = Duration::from_secs(15);
+/// Twice what a take-over is promised to last, so that a busy machine tells no lies.
+const TAKEN_OVER: Duration = Duration::from_secs(30);
 /// How long a leader is stopped.
 const STOPPED: Duration = Duration::from_secs(60);
 const LEASE: &str = "thaw-operator";
@@ -145,7 +145,6 @@ async fn scale(client: &Client, replicas: usize) -> Result<()> {
 }
 
 #[tokio::test]
-#[ignore = "has not been seen to pass yet"]
 async fn a_leader_that_is_stopped_for_a_minute_writes_nothing_when_it_goes_on() -> Result<()> {
     with_two("stopped", async |namespace| {
         let client = &namespace.client;
@@ -178,18 +177,14 @@ async fn a_leader_that_is_stopped_for_a_minute_writes_nothing_when_it_goes_on() 
             sleep(Duration::from_millis(200)).await;
         }
         let words = words(namespace).await?;
-        let last = words.get(&name).map(|span| span.1);
-        ensure!(
-            last.is_none_or(|last| last < taken_over),
-            "it told something: {words:?}"
-        );
+        let (_, last) = words.get(&name).context("it told nothing before")?;
+        ensure!(*last < taken_over, "it told something: {words:?}");
         Ok(())
     })
     .await
 }
 
 #[tokio::test]
-#[ignore = "has not been seen to pass yet"]
 async fn a_lease_that_is_deleted_is_made_anew_by_the_one_that_leads() -> Result<()> {
     with_two("lease-deleted", async |namespace| {
         let client = &namespace.client;
@@ -211,7 +206,6 @@ async fn a_lease_that_is_deleted_is_made_anew_by_the_one_that_leads() -> Result<
 }
 
 #[tokio::test]
-#[ignore = "has not been seen to pass yet"]
 async fn a_lease_of_a_dead_one_is_taken_soon() -> Result<()> {
     with_two("lease-of-the-dead", async |namespace| {
         let mut edits = 0;

@@ -23,7 +23,6 @@ spec:
 ";
 
 #[tokio::test]
-#[ignore = "has not been seen to pass yet"]
 async fn network_policies_go_with_their_switch_and_come_back_with_it() -> Result<()> {
     story("no-policies", async |namespace| {
         namespace.apply_ready("f", FUNCTION).await?;
@@ -53,7 +52,6 @@ async fn network_policies_go_with_their_switch_and_come_back_with_it() -> Result
 }
 
 #[tokio::test]
-#[ignore = "has not been seen to pass yet"]
 async fn with_some_namespaces_thaw_serves_these_and_has_no_rights_in_others() -> Result<()> {
     story("watched", async |watched| {
         story("unwatched", async |other| {

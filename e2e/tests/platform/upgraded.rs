@@ -1,6 +1,6 @@
 //! Installing, upgrading under load and uninstalling with Helm.
 
-use std::{collections::BTreeMap, env};
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 use e2e::{
@@ -32,16 +32,7 @@ spec:
 async fn roll(component: &str) -> Result<()> {
     let unique = uuid::Uuid::new_v4();
     let value = format!("{component}.podAnnotations.story={unique}");
-    let upgrade = [
-        "upgrade",
-        RELEASE,
-        "charts/thaw",
-        "--reuse-values",
-        "--wait",
-        "--set",
-        &value,
-    ];
-    helm(&upgrade).await.map(drop)
+    platform::upgrade(&["--reuse-values", "--set", &value]).await
 }
 
 #[tokio::test]
@@ -50,11 +41,8 @@ async fn rolling_the_operator_fails_no_request() -> Result<()> {
         namespace.apply_ready("f", FUNCTION).await?;
         let load = Load::begin(4, &Call::get(&namespace.host("f"), "/?sleep=20ms"));
         roll("operator").await?;
-        until("the next operator works", SOON, async || {
-            namespace.apply(&FUNCTION.replace("10m", "9m")).await
-        })
-        .await?;
-        namespace.ready("f").await?;
+        let changed = FUNCTION.replace("10m", "9m");
+        namespace.apply_ready("f", &changed).await?;
         let outcomes = load.end().await;
         eprintln!(
             "{} requests while the operator was rolled",
@@ -92,7 +80,6 @@ async fn rolling_the_activator_finishes_all_that_it_accepted() -> Result<()> {
         for answer in held.await?? {
             answer.fixture().context("one that was running")?;
         }
-        platform::serving().await?;
         let outcomes = load.end().await;
         let served = outcomes.served().count();
         let refused = outcomes.count() - served;
@@ -104,6 +91,10 @@ async fn rolling_the_activator_finishes_all_that_it_accepted() -> Result<()> {
         );
         ensure!(served > 20, "too few to mean anything");
 
+        if platform::is_external() {
+            eprintln!("NOT JUDGED: instances let nobody but the activator in, so they cannot be asked how often they ran");
+            return Ok(());
+        }
         // What an instance ran and nobody got an answer for was accepted and lost.
         let ran = invocations(namespace, "work").await?;
         let answered = answered(&outcomes)?;
@@ -171,13 +162,8 @@ async fn uninstalling_leaves_only_the_crd_and_functions_which_serve_again_after_
                 .collect())
         };
         let before = uids().await?;
-        let values = env::temp_dir().join(format!("{}.yaml", namespace.name));
-        tokio::fs::write(
-            &values,
-            helm(&["get", "values", RELEASE, "-o", "yaml"]).await?,
-        )
-        .await?;
-        let values = values.display().to_string();
+        let file = platform::values_file().await?;
+        let values = file.path().display().to_string();
 
         helm(&["uninstall", RELEASE, "--wait"]).await?;
         let left = until(
@@ -205,7 +191,6 @@ async fn uninstalling_leaves_only_the_crd_and_functions_which_serve_again_after_
             "--wait",
         ])
         .await?;
-        tokio::fs::remove_file(&values).await?;
         left?;
         ensure!(before == kept, "{before:?} became {kept:?}");
 

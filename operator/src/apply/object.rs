@@ -10,6 +10,7 @@ use kube::{
     core::Status,
 };
 use serde::{Serialize, de::DeserializeOwned};
+use tracing::debug;
 
 use super::drift;
 use crate::{
@@ -38,6 +39,8 @@ pub enum Problem {
     Foreign,
     /// The API server does not have the API. When it comes, a watch tells.
     Absent,
+    /// Its namespace is being deleted, and that of a Function takes the Function with it: nothing is left to do.
+    Ending,
     /// Another try may succeed.
     Transient,
 }
@@ -180,28 +183,38 @@ pub(super) async fn ensure<W: Wanted>(
     let Err(obstacle) = end else {
         return (outcome, None);
     };
-    let (problem, error) = match obstacle {
+    let (problem, error) = judge(wanted, obstacle, outcome.exists);
+    outcome.problem = Some(problem);
+    (outcome, error)
+}
+
+/// What an obstacle means, and the error if another try may mend it.
+fn judge<W: Wanted>(wanted: &W, obstacle: Obstacle, exists: bool) -> (Problem, Option<Error>) {
+    let (kind, name) = (wanted.kind(), wanted.object().name_any());
+    match obstacle {
         Obstacle::Api(kube::Error::Api(status))
-            if wanted.is_optional() && !outcome.exists && status.code == 404 =>
+            if wanted.is_optional() && !exists && status.code == 404 =>
         {
             (Problem::Absent, None)
         }
         Obstacle::Foreign => (Problem::Foreign, None),
+        Obstacle::Api(kube::Error::Api(status)) if is_ending(&status) => {
+            debug!(kind, name, "not written: its namespace is being deleted");
+            (Problem::Ending, None)
+        }
         Obstacle::Api(kube::Error::Api(status)) if is_refusal(&status) => {
             (Problem::Refused(status.message.clone()), None)
         }
         other => {
             let error = Error {
-                operation: if outcome.exists { "apply" } else { "create" },
-                kind: wanted.kind(),
-                name: wanted.object().name_any(),
+                operation: if exists { "apply" } else { "create" },
+                kind,
+                name,
                 source: other.into(),
             };
             (Problem::Transient, Some(error))
         }
-    };
-    outcome.problem = Some(problem);
-    (outcome, error)
+    }
 }
 
 /// An attachment as it may be created: beside the activator it is owned by an object of the chart, so that uninstalling removes it. Nobody
@@ -325,10 +338,13 @@ where
     }
 }
 
-/// Answers that stay the same until somebody changes something: a bad value (400, 422), a quota, a policy or a webhook (403). A
-/// namespace that is being deleted takes the Function with it, which is nothing to tell.
+/// Answers that stay the same until somebody changes something: a bad value (400, 422), a quota, a policy or a webhook (403).
 fn is_refusal(status: &Status) -> bool {
+    matches!(status.code, 400 | 403 | 405 | 413 | 415 | 422)
+}
+
+/// Whether nothing can be created because the namespace is being deleted.
+pub(crate) fn is_ending(status: &Status) -> bool {
     let mut causes = status.details.iter().flat_map(|details| &details.causes);
-    let is_ending = causes.any(|cause| cause.reason == "NamespaceTerminating");
-    !is_ending && matches!(status.code, 400 | 403 | 405 | 413 | 415 | 422)
+    causes.any(|cause| cause.reason == "NamespaceTerminating")
 }

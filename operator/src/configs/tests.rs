@@ -38,10 +38,12 @@ impl Story {
     }
 
     async fn hashes(&self) -> HashMap<String, String> {
-        self.tried().await.unwrap()
+        let hashes = self.tried().await.unwrap();
+        assert!(hashes.unread.is_none(), "{hashes:?}");
+        hashes.by_entrypoint
     }
 
-    async fn tried(&self) -> Result<HashMap<String, String>, Problem> {
+    async fn tried(&self) -> Result<Hashes, Problem> {
         let entrypoints = crds::entrypoint::read(&self.function.spec);
         let client = self.double.client();
         self.configs
@@ -129,10 +131,42 @@ async fn what_cannot_be_read_is_no_change() {
     story
         .double
         .refuse(http::Method::GET, "/secrets/", 403, "Forbidden");
-    let problem = story.tried().await.unwrap_err();
-    assert_eq!(problem.to_string(), "read Secret login");
+    let told = story.tried().await.unwrap_err().to_string();
+    let expected = "annotation thaw.dev/roll-on-config-change: read Secret login: ";
+    assert!(told.starts_with(expected), "{told}");
+
     story.double.allow_all();
-    story.hashes().await;
+    let before = story.hashes().await;
+    story
+        .double
+        .refuse(http::Method::GET, "/secrets/", 403, "Forbidden");
+    story.put("secrets/login", json!({"password": "bm93"}));
+    story.changed(Kind::Secret, "login");
+    let Hashes {
+        by_entrypoint,
+        unread,
+    } = story.tried().await.unwrap();
+    assert_eq!(by_entrypoint, before, "it counts as it was");
+    assert_eq!(unread.map(|problem| problem.to_string()), Some(told));
+
+    story.double.allow_all();
+    assert_ne!(story.hashes().await["web"], before["web"]);
+}
+
+#[tokio::test]
+async fn after_one_that_cannot_be_read_the_others_count_as_they_were() {
+    let story = Story::new();
+    let before = story.hashes().await;
+    story
+        .double
+        .refuse(http::Method::GET, "/configmaps/", 403, "Forbidden");
+    story.changed(Kind::ConfigMap, "settings");
+    story.changed(Kind::Secret, "login");
+    story.double.take_requests();
+    let hashes = story.tried().await.unwrap();
+    assert_eq!(hashes.by_entrypoint, before);
+    assert!(hashes.unread.is_some());
+    assert_eq!(story.double.take_requests().len(), 1);
 }
 
 #[tokio::test]

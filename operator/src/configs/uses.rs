@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crds::entrypoint::Template;
+use crds::{entrypoint::Template, names};
 use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, Volume, VolumeProjection};
 use serde::Serialize;
 
@@ -44,13 +44,15 @@ impl Use {
     }
 }
 
-/// What the environment and the volumes of a pod come from. Secrets for registries do not reach the container.
+/// What the environment and the volumes of a pod come from. Secrets for registries do not reach the container. A name that no object can
+/// have says nothing: in an address it would mean something else, and the kubelet tells that there is no such object.
 pub(super) fn uses(template: &Template) -> BTreeSet<Use> {
     let env = template.env.iter().filter_map(of_variable);
     let env_from = template.env_from.iter().flat_map(of_source);
     let volumes = template.pod.volumes.iter().flatten().flat_map(of_volume);
     let all = env.chain(env_from).chain(volumes);
-    all.filter(|used| !used.name.is_empty()).collect()
+    all.filter(|used| names::is_object_name(&used.name))
+        .collect()
 }
 
 fn of_variable(variable: &EnvVar) -> Option<Use> {
@@ -108,7 +110,7 @@ mod tests {
         let spec = "{image: a, entrypoints: [{name: web, path: /,
             env: [{name: A, valueFrom: {secretKeyRef: {name: one, key: a}}}, {name: B, valueFrom: {configMapKeyRef: {name: two, key: b}}},
                   {name: C, value: plain}, {name: D, valueFrom: {fieldRef: {fieldPath: metadata.name}}}],
-            envFrom: [{secretRef: {name: three}}, {configMapRef: {name: four}}],
+            envFrom: [{secretRef: {name: three}}, {configMapRef: {name: four}}, {secretRef: {name: '?watch=true'}}, {configMapRef: {name: a/b}}],
             pod: {imagePullSecrets: [{name: registry}], volumes: [{name: a, secret: {secretName: five}}, {name: b, configMap: {name: six}}, {name: c, emptyDir: {}},
                    {name: d, projected: {sources: [{secret: {name: seven}}, {configMap: {name: eight}}, {serviceAccountToken: {path: t}}]}}]}}]}";
         let spec = serde_yaml::from_str(spec).unwrap();

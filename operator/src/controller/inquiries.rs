@@ -19,7 +19,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{Request, WATCH};
+use super::{Request, WATCH, patience::Patience};
 use crate::{
     configs::{Kind, Object},
     images::Woken,
@@ -80,7 +80,7 @@ where
 {
     let context = context.clone();
     watcher(objects, Config::default().timeout(WATCH))
-        .default_backoff()
+        .backoff(Patience::default())
         .flat_map(move |event| {
             let requests = match event {
                 Ok(event) => users(&event, kind, &context),

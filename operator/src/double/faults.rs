@@ -22,6 +22,8 @@ pub(crate) enum Trouble {
     Cut,
     /// A watch begins, and ends with the word that its version is too old.
     Gone,
+    /// The namespace is being deleted, so that nothing can be created in it.
+    Ending,
 }
 
 impl Fault {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     attachment::{Extra, Home, Kind},
-    platform::{NetworkPolicySettings, Platform},
+    platform::{IngressSettings, NetworkPolicySettings, Platform},
     settings::Scheme,
 };
 
@@ -39,6 +39,14 @@ pub(crate) fn platform() -> Platform {
         network_policy: Some(NetworkPolicySettings {
             egress: vec![Default::default()],
         }),
+    }
+}
+
+/// The same with Ingresses for custom hosts.
+pub(crate) fn with_ingress() -> Platform {
+    Platform {
+        ingress: Some(IngressSettings::default()),
+        ..platform()
     }
 }
 

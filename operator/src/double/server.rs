@@ -42,6 +42,7 @@ pub(super) async fn serve(process: Process, request: Request<Body>) -> Answered 
         Some(Trouble::Refusal(code, reason, after)) => {
             return respond(failure(code, reason), after);
         }
+        Some(Trouble::Ending) => return respond(ending(), None),
         Some(Trouble::Lost) => return pending().await,
         Some(Trouble::Cut) if asked.verb != Verb::Watch => {
             return Err("the connection was reset".into());
@@ -96,6 +97,16 @@ fn note(process: &Process, asked: &Asked) -> Option<Trouble> {
     drop(state);
     assert!(at_once < AT_ONCE, "a loop without a wait: {asked:?}");
     trouble
+}
+
+/// What the admission plugin NamespaceLifecycle says.
+fn ending() -> Answer {
+    let (code, mut body) = failure(403, "Forbidden");
+    body["message"] =
+        json!("unable to create new content in the namespace because it is being terminated");
+    body["details"] =
+        json!({"causes": [{"reason": "NamespaceTerminating", "field": "metadata.namespace"}]});
+    (code, body)
 }
 
 fn respond((code, body): Answer, retry_after: Option<u64>) -> Answered {

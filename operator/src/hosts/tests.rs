@@ -1,7 +1,6 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
-use kube::core::DeserializeGuard;
 
 use super::*;
 use crate::double::fixtures;
@@ -20,7 +19,7 @@ fn allowing(text: &str) -> Platform {
 }
 
 fn guarded(function: &Function) -> Guarded {
-    DeserializeGuard(Ok(function.clone()))
+    Guarded(Ok(function.clone()))
 }
 
 fn function((namespace, name): (&str, &str), created: i64, hosts: &[&str]) -> Function {
@@ -183,6 +182,57 @@ fn a_function_that_cannot_be_read_any_more_keeps_its_hosts() {
     );
     listed(vec![guarded(&young)]);
     assert!(claims.hosts(&young, &platform()).refused.is_empty());
+}
+
+/// A new operator, which finds these.
+fn restarted(all: &[&Guarded], platform: &Platform) -> Claims {
+    let claims = Claims::default();
+    let all: Vec<_> = all
+        .iter()
+        .map(|object| Arc::new((*object).clone()))
+        .collect();
+    claims.listed(&all, platform);
+    claims
+}
+
+fn having(mut function: Function, hosts: &[&str]) -> Function {
+    let status = function.status.get_or_insert_default();
+    status.hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+    function
+}
+
+fn invalid(mut function: Function) -> Function {
+    function.spec.hosts.push("*".to_owned());
+    assert!(resolve(&function.spec).is_err());
+    function
+}
+
+#[test]
+fn after_a_restart_a_broken_manifest_has_the_hosts_of_its_status_and_no_others() {
+    let platform = platform();
+    let (x, y) = ("x.example.org", "y.example.org");
+    let old = invalid(having(function(("prod", "shop"), 1, &[x]), &[y]));
+    let young = having(function(("test", "shop"), 2, &[x, y]), &[x]);
+    let mut unreadable = fixtures::stored(&old);
+    unreadable["spec"]["entrypoints"] = serde_json::json!(7);
+    let unreadable: Guarded = serde_json::from_value(unreadable).unwrap();
+    assert!(unreadable.0.is_err());
+
+    for broken in [guarded(&old), unreadable] {
+        for all in [[&broken, &guarded(&young)], [&guarded(&young), &broken]] {
+            let claims = restarted(&all, &platform);
+            assert_eq!(claims.kept(&broken, &platform).custom, [y]);
+            let hosts = claims.hosts(&young, &platform);
+            assert_eq!(hosts.custom, [x], "nobody was given it since");
+            assert_eq!(why(&hosts), [(y, Refusal::Taken)]);
+        }
+        let strict = allowing(r#"{"test": ["*"]}"#);
+        let claims = restarted(&[&broken, &guarded(&young)], &strict);
+        assert!(claims.kept(&broken, &strict).custom.is_empty());
+        assert_eq!(claims.hosts(&young, &strict).custom, [x, y]);
+    }
+    let hosts = restarted(&[&guarded(&old)], &platform).hosts(&old, &platform);
+    assert_eq!(hosts.custom, [y]);
 }
 
 /// splitmix64.

@@ -14,6 +14,10 @@ pub(super) const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, a
 const USUAL: [&str; 2] = ["amd64", "arm64"];
 /// Most manifests of one index that are looked at.
 const MOST: usize = 8;
+/// Most layers of an image. Container runtimes take 127, and each is kept for as long as the answer counts.
+const MOST_LAYERS: usize = 1000;
+/// Longest name of a platform. Those that there are have a dozen letters, and it is kept and told.
+const LONGEST_NAME: usize = 64;
 
 /// What a name leads to.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,6 +62,13 @@ struct Platform {
     variant: Option<String>,
 }
 
+impl Platform {
+    fn is_of_linux(&self) -> bool {
+        let names = self.variant.iter().chain([&self.architecture]);
+        self.os == "linux" && names.map(String::len).all(|length| length <= LONGEST_NAME)
+    }
+}
+
 /// Reads a manifest. `architecture` is the one that the pod asks of its node, if any.
 pub(super) fn read(body: &[u8], architecture: Option<&str>) -> Option<Manifest> {
     let document: Document = serde_json::from_slice(body).ok()?;
@@ -65,10 +76,12 @@ pub(super) fn read(body: &[u8], architecture: Option<&str>) -> Option<Manifest> 
         return None;
     }
     match (document.layers, document.manifests) {
-        (Some(layers), None) => Some(Manifest::Image(Size {
-            layers: layers.into_iter().map(|layer| layer.size).collect(),
-            platform: None,
-        })),
+        (Some(layers), None) => (layers.len() <= MOST_LAYERS).then(|| {
+            Manifest::Image(Size {
+                layers: layers.into_iter().map(|layer| layer.size).collect(),
+                platform: None,
+            })
+        }),
         (None, Some(parts)) => {
             let entries = entries(parts, architecture);
             (!entries.is_empty()).then_some(Manifest::Index(entries))
@@ -82,7 +95,7 @@ fn entries(parts: Vec<Part>, architecture: Option<&str>) -> Vec<Entry> {
     let of_linux: Vec<(Platform, String)> = parts
         .into_iter()
         .filter_map(|part| Some((part.platform?, part.digest)))
-        .filter(|(platform, digest)| platform.os == "linux" && is_digest(digest))
+        .filter(|(platform, digest)| platform.is_of_linux() && is_digest(digest))
         .collect();
     let wanted: Vec<&str> = architecture.map_or(USUAL.to_vec(), |one| vec![one]);
     let is_wanted = |platform: &Platform| wanted.contains(&platform.architecture.as_str());
@@ -142,6 +155,23 @@ mod tests {
         assert_eq!(platforms(&["s390x", "unknown"], None), ["linux/s390x"]);
         assert!(platforms(&["amd64"], Some("arm64")).is_empty());
         assert_eq!(platforms(&["riscv64"; 50], None).len(), MOST);
+    }
+
+    #[test]
+    fn more_than_any_image_has_is_no_image() {
+        let body = |layers: usize| {
+            let layers = vec![json!({"size": 1}); layers];
+            json!({"schemaVersion": 2, "layers": layers}).to_string()
+        };
+        let read = |layers| read(body(layers).as_bytes(), None);
+        assert!(read(MOST_LAYERS).is_some());
+        assert_eq!(read(MOST_LAYERS + 1), None);
+        let long = "a".repeat(LONGEST_NAME + 1);
+        assert!(
+            platforms(&[&long], None).is_empty(),
+            "no platform is called so"
+        );
+        assert_eq!(platforms(&[&long, "s390x"], None), ["linux/s390x"]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use http::{
     HeaderMap, Request, Response, StatusCode, Uri,
     header::{ACCEPT, AUTHORIZATION, LOCATION, USER_AGENT},
 };
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -34,8 +34,9 @@ use challenge::Challenge;
 
 /// A registry that has not answered after this is taken for unreachable.
 pub(super) const OVERDUE: Duration = Duration::from_secs(10);
-/// Largest manifest: registries are asked to take no larger one (OCI distribution specification, "Pushing manifests").
-const LONGEST: usize = 4 << 20;
+/// Largest answer that is read. Manifests have some KiB; registries take up to 4 MiB (OCI distribution specification, "Pushing manifests"),
+/// but this, times the questions that are asked at the same time, is memory that who writes a Function can make the operator use.
+const LONGEST: usize = 1 << 20;
 /// Redirects that are followed.
 const REDIRECTS: usize = 3;
 
@@ -66,6 +67,9 @@ pub(super) enum Silence {
     /// It says something, but not that.
     #[error("{0} answers something that is no manifest of an image")]
     Unreadable(String),
+    /// The question ended in a panic.
+    #[error("asking for {0} met a bug, which the operator's log tells")]
+    Bug(String),
 }
 
 impl Silence {
@@ -78,7 +82,8 @@ impl Silence {
             | Self::Unauthorised(_)
             | Self::Unknown(_)
             | Self::Nameless(_)
-            | Self::Unreadable(_) => false,
+            | Self::Unreadable(_)
+            | Self::Bug(_) => false,
         }
     }
 }
@@ -130,15 +135,15 @@ impl Registry {
             authorization: None,
         };
         let unreadable = || Silence::Unreadable(of.registry.clone());
-        let body = session.manifest(&of.version, logins).await?;
-        let entries = match manifest::read(&body, architecture).ok_or_else(unreadable)? {
+        let first = manifest::read(&session.manifest(&of.version, logins).await?, architecture);
+        let entries = match first.ok_or_else(unreadable)? {
             Manifest::Image(size) => return Ok(size),
             Manifest::Index(entries) => entries,
         };
         let mut largest: Option<Size> = None;
         for entry in entries {
-            let body = session.manifest(&entry.digest, logins).await?;
-            let Some(Manifest::Image(mut size)) = manifest::read(&body, None) else {
+            let one = manifest::read(&session.manifest(&entry.digest, logins).await?, None);
+            let Some(Manifest::Image(mut size)) = one else {
                 return Err(unreadable());
             };
             size.platform = Some(entry.platform);
@@ -171,7 +176,11 @@ struct Session<'a> {
 
 impl Session<'_> {
     /// A manifest, asked for as nobody first and then with each login in turn.
-    async fn manifest(&mut self, version: &str, logins: &[Credentials]) -> Result<Bytes, Silence> {
+    async fn manifest(
+        &mut self,
+        version: &str,
+        logins: &[Credentials],
+    ) -> Result<Vec<u8>, Silence> {
         let Reference { repository, .. } = &self.of;
         let host = self.of.host();
         let scheme = self.registry.scheme(host);
@@ -182,6 +191,7 @@ impl Session<'_> {
             return self.body(first).await;
         }
         let challenges = Challenge::all(first.headers());
+        let mut silence = Silence::Unauthorised(self.of.registry.clone());
         let nobody = [None];
         let logins: Vec<_> = logins.iter().map(Some).collect();
         for login in if logins.is_empty() {
@@ -190,8 +200,14 @@ impl Session<'_> {
             &logins
         } {
             for challenge in &challenges {
-                let Some(authorization) = self.answer(challenge, *login, scheme).await? else {
-                    continue;
+                let authorization = match self.answer(challenge, *login, scheme).await {
+                    Ok(Some(authorization)) => authorization,
+                    Ok(None) => continue,
+                    // Another login may be given a token.
+                    Err(failed) => {
+                        silence = failed;
+                        continue;
+                    }
                 };
                 let response = self.get(&address, Some(authorization.clone())).await?;
                 if !is_refused(response.status()) {
@@ -200,7 +216,7 @@ impl Session<'_> {
                 }
             }
         }
-        Err(Silence::Unauthorised(self.of.registry.clone()))
+        Err(silence)
     }
 
     /// What to say to a challenge; `None`: nothing that would help.
@@ -275,7 +291,7 @@ impl Session<'_> {
     }
 
     /// The body of a success, or what its status says.
-    async fn body(&self, response: Response<Incoming>) -> Result<Bytes, Silence> {
+    async fn body(&self, response: Response<Incoming>) -> Result<Vec<u8>, Silence> {
         let registry = || self.of.registry.clone();
         match response.status() {
             status if status.is_success() => {}
@@ -283,15 +299,18 @@ impl Session<'_> {
             StatusCode::TOO_MANY_REQUESTS => return Err(Silence::TooOften(registry())),
             status => return Err(Silence::Status(registry(), status.as_u16())),
         }
-        let body = Limited::new(response.into_body(), LONGEST).collect().await;
-        body.map(http_body_util::Collected::to_bytes)
-            .map_err(|error| {
-                if error.is::<LengthLimitError>() {
-                    self.unreadable()
-                } else {
-                    Silence::Unreachable(registry())
-                }
-            })
+        let mut body = response.into_body();
+        // One buffer: a list of the pieces would take many times their length, were each a byte long.
+        let mut all = Vec::new();
+        while let Some(piece) = body.frame().await {
+            let piece = piece.map_err(|_| Silence::Unreachable(registry()))?;
+            let data = piece.into_data().unwrap_or_default();
+            if all.len() + data.len() > LONGEST {
+                return Err(self.unreadable());
+            }
+            all.extend_from_slice(&data);
+        }
+        Ok(all)
     }
 
     fn unreadable(&self) -> Silence {

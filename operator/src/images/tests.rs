@@ -160,3 +160,57 @@ fn a_functions_own_limit_outranks_the_charts_and_zero_is_none() {
     assert_eq!(images.limit(Some(0)), None);
     assert_eq!(Images::default().limit(None), None);
 }
+
+/// Time stands still as long as anybody has something to do.
+#[tokio::test(start_paused = true)]
+async fn nodes_and_other_namespaces_are_asked_while_the_questions_of_one_hang() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hangs = listener.local_addr().unwrap().to_string();
+    let (images, asks, mut wake) = images(Settings {
+        insecure: vec![hangs.clone()],
+        ..Settings::default()
+    });
+    for number in 0..100 {
+        let hung = question("prod", &format!("{hangs}/shop:{number}"));
+        images.evidence(&hung, &function("hung"));
+    }
+    images.evidence(&question("test", "no image"), &function("other"));
+    let mut nodes = Answer::default();
+    images.look(&mut nodes, &function("nodes"), || Asked::Nodes);
+    images.known().nodes = nodes;
+
+    let double = crate::double::Double::default();
+    let client = double.client();
+    let first_two = async { [wake.recv().await.unwrap(), wake.recv().await.unwrap()] };
+    let woken = tokio::select! {
+        woken = first_two => woken,
+        () = ask(&images, &client, asks) => panic!("it asks for ever"),
+    };
+    let mut names = woken.map(|function| function.name);
+    names.sort_unstable();
+    assert_eq!(names, ["nodes", "other"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_of_an_impossible_name_is_not_asked_for() {
+    let (images, ..) = readable();
+    let double = crate::double::Double::default();
+    let asked = Question {
+        secrets: ["?watch=true", "a/b", "", "..", "Login"]
+            .map(str::to_owned)
+            .to_vec(),
+        ..question("prod", "registry:5000/shop:2")
+    };
+    assert!(secrets(&images, &double.client(), &asked).await.is_empty());
+    assert!(double.take_requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_question_that_panics_has_an_end() {
+    assert_eq!(unless_it_panics(async { 7 }).await, Some(7));
+    let bug = async {
+        tokio::task::yield_now().await;
+        panic!("a bug")
+    };
+    assert_eq!(unless_it_panics::<()>(bug).await, None);
+}

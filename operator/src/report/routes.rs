@@ -69,6 +69,10 @@ fn tell(function: &Function, attachment: &Attachment, problem: &Problem) -> (Rea
                 refusal(function, attachment, message)
             ),
         ),
+        Problem::Ending => (
+            Reason::Progressing,
+            format!("{what}: {object} is not written: its namespace is being deleted"),
+        ),
         Problem::Transient => (
             Reason::Progressing,
             format!("{what}: {object} could not be written yet"),

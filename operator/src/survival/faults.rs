@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, time::Duration};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::stage::{FUNCTIONS, Stage, differences};
+use super::{
+    moments::check,
+    stage::{ACTIVATOR, DEPLOYMENTS, FUNCTIONS, Stage, differences},
+};
 use crate::double::{Call, Trouble, Verb};
 
 const LASTS: Duration = Duration::from_secs(300);
@@ -14,27 +17,36 @@ const LASTS: Duration = Duration::from_secs(300);
 const HEALS: Duration = Duration::from_secs(30);
 /// Requests about one Function of two entrypoints in a minute.
 const FOR_ONE: usize = 90;
-/// Requests in a minute that are about no Function: lists and watches.
-const FOR_ALL: usize = 90;
+/// Requests in a minute that are about no Function: lists and watches of five kinds.
+const FOR_ALL: usize = 5 * 24;
 
-const FUNCTION: &str = "{image: a, entrypoints: [{name: web, path: /}, {name: api, path: /api}]}";
+/// With a bundle and an entrypoint in none, and a host, so that every kind of object is written.
+const FUNCTION: &str =
+    "{image: a, hosts: [HOST], bundles: [{name: web, entrypoints: [home, about]}],
+    entrypoints: [{name: home, path: /}, {name: about, path: /about}, {name: api, path: /api}]}";
 /// It is refused by the operator, and must not be in the way of the others.
 const BAD: &str =
     "{image: a, entrypoints: [{name: web, path: /, env: [{name: PORT, value: '1'}]}]}";
 
+/// Creates or changes a Function of this name.
+fn write(stage: &Stage, name: &str, image: &str) {
+    let spec = FUNCTION.replace("HOST", &format!("{name}.example.org"));
+    stage.write(name, &spec.replace("image: a", &format!("image: {image}")));
+}
+
 /// What users do while the API server fails.
 fn edit(stage: &Stage) {
     for name in ["one", "two"] {
-        stage.write(name, &FUNCTION.replace("image: a", "image: b"));
+        write(stage, name, "b");
     }
-    stage.write("new", FUNCTION);
+    write(stage, "new", "a");
     stage.double.remove(&format!("{FUNCTIONS}/gone"));
 }
 
 async fn begin() -> Stage {
     let stage = Stage::new();
     for name in ["one", "two", "gone"] {
-        stage.write(name, FUNCTION);
+        write(&stage, name, "a");
     }
     stage.write("bad", BAD);
     stage.comes_to_rest().await;
@@ -67,6 +79,7 @@ async fn endures(faults: &[(&'static [Verb], Trouble)]) -> Vec<Call> {
     assert!(stage.operator.is_running(), "it gave up");
     stage.double.allow_all();
     heals(&stage, &wanted).await;
+    check(&stage.double.changes());
     calls
 }
 
@@ -235,11 +248,11 @@ async fn those_that_cannot_be_written_do_not_keep_others_waiting() {
         .double
         .break_down(&[Verb::Create, Verb::Patch], "/stuck", Trouble::Lost);
     for number in 0..20 {
-        stage.write(&format!("stuck{number}"), FUNCTION);
+        write(&stage, &format!("stuck{number}"), "a");
     }
     sleep(LASTS).await;
     let begun = Instant::now();
-    stage.write("one", FUNCTION);
+    write(&stage, "one", "a");
     while stage.function("one")["status"]["conditions"][0]["status"] != "True" {
         assert!(begun.elapsed() < HEALS, "it waits for the others");
         sleep(Duration::from_millis(100)).await;
@@ -250,9 +263,11 @@ async fn those_that_cannot_be_written_do_not_keep_others_waiting() {
 async fn three_hundred_that_fail_are_not_tried_all_at_once() {
     let stage = Stage::new();
     let quota = Trouble::Refusal(403, "Forbidden", None);
-    stage.double.break_down(&[Verb::Create], DEPLOYMENT, quota);
+    stage
+        .double
+        .break_down(&[Verb::Create], "/deployments", quota);
     for number in 0..300 {
-        stage.write(&format!("f{number}"), FUNCTION);
+        write(&stage, &format!("f{number}"), "a");
     }
     sleep(Duration::from_secs(120)).await;
     stage.double.take_requests();
@@ -265,4 +280,26 @@ async fn three_hundred_that_fail_are_not_tried_all_at_once() {
     assert!(count > 60, "they are tried again: {count}");
 }
 
-const DEPLOYMENT: &str = "/deployments";
+#[tokio::test(start_paused = true)]
+async fn in_a_namespace_that_is_being_deleted_it_waits_for_the_end() {
+    let stage = begin().await;
+    stage
+        .double
+        .break_down(&[Verb::Create], "/namespaces/prod/", Trouble::Ending);
+    for (path, _) in stage.double.all() {
+        if path.starts_with(DEPLOYMENTS) {
+            stage.double.remove(&path);
+        }
+    }
+    stage.double.take_requests();
+    sleep(LASTS).await;
+    let mut asked = stage.double.take_requests();
+    asked.retain(|call| call.verb == Verb::Create);
+    assert!(asked.len() <= 30, "tried {} times", asked.len());
+    for name in ["one", "two", "gone", "bad"] {
+        stage.double.remove(&format!("{FUNCTIONS}/{name}"));
+    }
+    stage.comes_to_rest().await;
+    let end = stage.end_state();
+    assert!(end.keys().all(|path| path == ACTIVATOR), "{end:?}");
+}

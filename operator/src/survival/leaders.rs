@@ -53,7 +53,8 @@ impl Replica {
         let client = client::polite(leader.fence().around(process.client()));
         self.running = Some(self.runtime.spawn(async move {
             leader.acquire().await;
-            let working = tokio::spawn(work(client, CancellationToken::new()));
+            let working =
+                tokio::spawn(work(client, fixtures::platform(), CancellationToken::new()));
             leader.lead().await;
             working.abort();
         }));

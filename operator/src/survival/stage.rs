@@ -24,6 +24,7 @@ use crate::{
     memory::Memory,
     metrics::Metrics,
     observe::Caches,
+    platform::Platform,
     reconcile::Context,
 };
 
@@ -31,6 +32,9 @@ use crate::{
 pub(super) const FUNCTIONS: &str = "/apis/thaw.dev/v1alpha1/namespaces/prod/functions";
 /// Where Deployments lie.
 pub(super) const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/prod/deployments";
+/// An object of the chart, which owns what stands beside the activator.
+pub(super) const ACTIVATOR: &str =
+    "/apis/apps/v1/namespaces/thaw-system/deployments/thaw-activator";
 /// Without a change for so long, nothing changes any more: longer than anything that the operator waits for.
 const QUIET: Duration = Duration::from_secs(40);
 
@@ -38,6 +42,7 @@ const QUIET: Duration = Duration::from_secs(40);
 pub(super) struct Stage {
     pub(super) double: Double,
     pub(super) operator: Operator,
+    platform: Platform,
     world: JoinHandle<()>,
 }
 
@@ -48,11 +53,19 @@ pub(super) struct Operator {
 }
 
 impl Stage {
+    /// One whose custom hosts stand in Ingresses.
     pub(super) fn new() -> Self {
+        Self::on(fixtures::with_ingress())
+    }
+
+    pub(super) fn on(platform: Platform) -> Self {
         let double = Double::default();
+        let metadata = json!({"name": "thaw-activator", "uid": "of-the-chart"});
+        double.put(ACTIVATOR, json!({"metadata": metadata}));
         Self {
             world: tokio::spawn(live(double.clone())),
-            operator: Operator::start(&double, "operator"),
+            operator: Operator::start(&double, platform.clone()),
+            platform,
             double,
         }
     }
@@ -95,7 +108,7 @@ impl Stage {
     pub(super) fn restart(&mut self) {
         self.operator.process.die();
         self.operator.running.abort();
-        self.operator = Operator::start(&self.double, "operator");
+        self.operator = Operator::start(&self.double, self.platform.clone());
     }
 
     /// Everything but Events, without what no two runs have in common.
@@ -121,10 +134,10 @@ impl Drop for Stage {
 
 impl Operator {
     /// One that leads as long as it lives.
-    pub(super) fn start(double: &Double, name: &str) -> Self {
-        let process = double.process(name);
+    fn start(double: &Double, platform: Platform) -> Self {
+        let process = double.process("operator");
         let client = client::polite(process.client());
-        let running = tokio::spawn(work(client, CancellationToken::new()));
+        let running = tokio::spawn(work(client, platform, CancellationToken::new()));
         Self { process, running }
     }
 
@@ -136,9 +149,9 @@ impl Operator {
 /// The work of a leader with this client.
 pub(super) fn work(
     client: kube::Client,
+    platform: Platform,
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let platform = fixtures::platform();
     let (caches, writers) = Caches::of(&platform.kinds());
     let metrics = Metrics::new(&mut Registry::default(), caches.clone());
     let (images, inquiries) = Images::new(images::Settings::default());

@@ -7,6 +7,9 @@ use serde::Deserialize;
 /// Longest token: what a header of a registry takes.
 const LONGEST: usize = 16 << 10;
 
+/// Most challenges that are answered: who writes a Function chooses the registry, which chooses whom its challenges lead to.
+pub(super) const MOST: usize = 4;
+
 /// A way to say who is asking.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Challenge {
@@ -24,7 +27,7 @@ pub(super) struct Bearer {
 }
 
 impl Challenge {
-    /// All that a response offers and that is known here, tokens first.
+    /// The first [`MOST`] that a response offers and that are known here, tokens first.
     pub(super) fn all(headers: &HeaderMap) -> Vec<Self> {
         let values = headers.get_all(WWW_AUTHENTICATE).iter();
         let texts = values.filter_map(|value| value.to_str().ok());
@@ -33,6 +36,7 @@ impl Challenge {
             .flatten()
             .filter_map(|challenge| Self::read(&challenge))
             .collect();
+        all.truncate(MOST);
         all.sort_by_key(|challenge| *challenge == Self::Basic);
         all
     }

@@ -269,6 +269,72 @@ async fn a_manifest_without_end_is_not_read_to_its_end() {
 }
 
 #[tokio::test]
+async fn a_manifest_in_tiny_pieces_is_read_up_to_its_bound() {
+    for (length, expected) in [(LONGEST, true), (LONGEST + 1, false)] {
+        let fake = Fake::start(move |_, _, _| {
+            let text = r#"{"schemaVersion": 2, "layers": [{"size": 7}]}"#;
+            let filled = format!("{text}{}", " ".repeat(length - text.len()));
+            let (tiny, rest) = filled.split_at(1000);
+            let tiny = tiny.bytes().map(|byte| vec![byte]);
+            let pieces: Vec<_> = tiny.chain([rest.as_bytes().to_vec()]).collect();
+            let pieces = pieces
+                .into_iter()
+                .map(|piece| Ok(Frame::data(piece.into())));
+            Response::new(BoxBody::new(StreamBody::new(stream::iter(pieces))))
+        })
+        .await;
+        let unreadable = || Silence::Unreadable(fake.name());
+        let expected = expected.then(|| vec![7]).ok_or_else(unreadable);
+        assert_eq!(fake.ask(&[]).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_one_login_does_not_get_is_asked_for_with_the_next() {
+    let fake = Fake::start(|address, path, authorization| {
+        if path.starts_with("/token") {
+            return match authorization {
+                ANNA => text(200, json!({"token": "t0ken"}).to_string()),
+                _ => text(503, ""),
+            };
+        }
+        if authorization != "Bearer t0ken" {
+            let challenge = format!("Bearer realm=\"http://{address}/token\"");
+            return with(text(401, ""), http::header::WWW_AUTHENTICATE, &challenge);
+        }
+        manifest(&[3])
+    })
+    .await;
+    let (eve, anna) = (login(&fake, "eve"), login(&fake, "anna"));
+    let both: Vec<_> = eve.iter().chain(&anna).cloned().collect();
+    assert_eq!(fake.ask(&both).await, Ok(vec![3]));
+    assert_eq!(
+        fake.ask(&eve).await,
+        Err(Silence::Status(fake.name(), 503)),
+        "it may pass"
+    );
+}
+
+#[tokio::test]
+async fn only_so_many_challenges_are_answered() {
+    let fake = Fake::start(|address, path, _| {
+        let realm = |number| format!("Bearer realm=\"http://{address}/token{number}\"");
+        let challenges: Vec<_> = (0..100).map(realm).collect();
+        match path.starts_with("/token") {
+            true => text(401, ""),
+            false => with(
+                text(401, ""),
+                http::header::WWW_AUTHENTICATE,
+                &challenges.join(", "),
+            ),
+        }
+    })
+    .await;
+    assert_eq!(fake.ask(&[]).await, Err(Silence::Unauthorised(fake.name())));
+    assert_eq!(fake.requests().len(), 1 + challenge::MOST);
+}
+
+#[tokio::test]
 async fn what_is_no_manifest_is_said_to_be_none() {
     for body in ["", "<html>", r#"{"schemaVersion": 1}"#] {
         let fake = Fake::start(move |_, _, _| text(200, body)).await;

@@ -305,14 +305,14 @@ async fn what_a_function_left_beside_the_activator_is_removed_once_it_is_gone() 
     operator
         .writers
         .functions
-        .apply_watcher_event(&Event::Apply(DeserializeGuard(Ok(function.clone()))));
+        .apply_watcher_event(&Event::Apply(Guarded(Ok(function.clone()))));
     sweep(&gone, &operator.context).await;
     assert_eq!(operator.double.list(WIDGETS).len(), 2, "it is there");
 
     operator
         .writers
         .functions
-        .apply_watcher_event(&Event::Delete(DeserializeGuard(Ok(function))));
+        .apply_watcher_event(&Event::Delete(Guarded(Ok(function))));
     operator.double.refuse(Method::DELETE, WIDGETS, 500, "down");
     let context = operator.context.clone();
     let sweeping = tokio::spawn(async move { sweep(&gone, &context).await });

@@ -3,7 +3,7 @@
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::*;
-use crate::platform::{GatewaySettings, IngressSettings, Platform};
+use crate::platform::{GatewaySettings, Platform};
 
 const INGRESS: &str = "/apis/networking.k8s.io/v1/namespaces/thaw-system/ingresses/shop--prod";
 const ROUTE: &str =
@@ -24,21 +24,13 @@ impl Operator {
     }
 }
 
-/// A platform with Ingresses.
-fn with_ingress() -> Platform {
-    Platform {
-        ingress: Some(IngressSettings::default()),
-        ..fixtures::platform()
-    }
-}
-
 /// Somebody older who wants the same host.
-fn older() -> DeserializeGuard<crds::Function> {
+fn older() -> Guarded {
     let mut older = fixtures::function("secret", "{image: a, entrypoints: [{name: web, path: /}]}");
     older.metadata.namespace = Some("elsewhere".to_owned());
     older.metadata.creation_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
     older.spec.hosts = vec!["shop.example.org".to_owned()];
-    DeserializeGuard(Ok(older))
+    Guarded(Ok(older))
 }
 
 fn condition(operator: &Operator, type_: &str) -> (String, String) {
@@ -49,7 +41,7 @@ fn condition(operator: &Operator, type_: &str) -> (String, String) {
 
 #[tokio::test]
 async fn custom_hosts_get_an_ingress_beside_the_activator_which_goes_with_the_last_one() {
-    let mut operator = Operator::on(HOSTS, with_ingress());
+    let mut operator = Operator::on(HOSTS, fixtures::with_ingress());
     operator.settle().await;
     let ingress = operator.double.get(INGRESS).expect("there is an Ingress");
     let hosts: Vec<_> = [0, 1]
@@ -91,7 +83,7 @@ async fn custom_hosts_get_an_ingress_beside_the_activator_which_goes_with_the_la
 
 #[tokio::test]
 async fn a_host_of_an_older_function_is_told_once_and_the_rest_serves() {
-    let mut operator = Operator::on(HOSTS, with_ingress());
+    let mut operator = Operator::on(HOSTS, fixtures::with_ingress());
     let Context {
         claims, platform, ..
     } = &*operator.context;
@@ -126,7 +118,7 @@ async fn a_host_of_an_older_function_is_told_once_and_the_rest_serves() {
 
 #[tokio::test]
 async fn a_service_of_somebody_else_is_left_alone_and_keeps_nothing_from_being_ready() {
-    let mut operator = Operator::on(TWO, with_ingress());
+    let mut operator = Operator::on(TWO, fixtures::with_ingress());
     let theirs = json!({"metadata": {"name": "shop", "uid": "theirs"}, "spec": {"selector": {"app": "theirs"}}});
     operator.double.put(SERVICE, theirs);
     let before = operator.double.get(SERVICE);
@@ -158,7 +150,7 @@ async fn a_service_of_somebody_else_is_left_alone_and_keeps_nothing_from_being_r
 #[tokio::test]
 async fn a_function_for_the_cluster_alone_shows_its_address_inside() {
     let inside = "http://shop.prod";
-    let mut operator = Operator::on(HOSTS, with_ingress());
+    let mut operator = Operator::on(HOSTS, fixtures::with_ingress());
     operator.edit(|function| function["spec"]["visibility"] = json!("Cluster"));
     let is_inside_alone = |operator: &Operator| {
         let status = operator.status();
@@ -178,7 +170,7 @@ async fn a_function_for_the_cluster_alone_shows_its_address_inside() {
 /// What stands in the release's namespace is none of the reader's business, nor what else the API server's answer names.
 #[tokio::test]
 async fn what_comes_in_the_way_beside_the_activator_is_told_without_names_of_others() {
-    let mut operator = Operator::on(HOSTS, with_ingress());
+    let mut operator = Operator::on(HOSTS, fixtures::with_ingress());
     let why = "host is already defined in ingress elsewhere/secret";
     operator.double.refuse(Method::POST, "/ingresses", 403, why);
     operator.reconcile().await.unwrap();
@@ -211,7 +203,7 @@ fn with_gateway() -> Platform {
     };
     Platform {
         gateway: Some(gateway),
-        ..with_ingress()
+        ..fixtures::with_ingress()
     }
 }
 
@@ -318,7 +310,7 @@ async fn a_missing_gateway_api_is_told_once_and_holds_nothing_else_up() {
 
 #[tokio::test]
 async fn what_stands_beside_the_activator_is_owned_by_an_object_of_the_chart() {
-    let mut operator = Operator::on(HOSTS, with_ingress());
+    let mut operator = Operator::on(HOSTS, fixtures::with_ingress());
     operator.double.put(
         ACTIVATOR,
         json!({"metadata": {"name": "thaw-activator", "uid": "of-the-chart"}}),

@@ -301,12 +301,27 @@ async fn what_a_function_uses_makes_a_revision_only_where_that_is_asked_for_and_
     operator
         .double
         .refuse(Method::GET, "/secrets/", 403, "Forbidden");
+    put(&operator, "Mw==");
     operator.context.configs.changed(&object);
-    let before = operator.status();
-    assert!(operator.reconcile().await.is_err());
-    assert_eq!(
-        operator.status(),
-        before,
-        "what cannot be read is no change"
-    );
+    let before = operator.status()["entrypoints"].clone();
+    operator.edit(|function| function["spec"]["entrypoints"][1]["image"] = json!("b"));
+    operator.settle().await;
+    assert!(operator.is("Reconciling", "True", Reason::ConfigUnreadable));
+    let after = operator.status()["entrypoints"].clone();
+    assert_eq!(after[0], before[0], "what cannot be read is no change");
+    assert_ne!(after[1]["revision"], before[1]["revision"]);
+
+    // After a restart nobody knows what it said.
+    Arc::get_mut(&mut operator.context).unwrap().configs = Configs::readable();
+    operator.edit(|function| function["spec"]["entrypoints"][1]["image"] = json!("c"));
+    operator.settle().await;
+    assert!(operator.is("Reconciling", "True", Reason::ConfigUnreadable));
+    assert_eq!(operator.status()["entrypoints"], after);
+
+    operator.double.allow_all();
+    operator.settle().await;
+    assert!(!operator.is("Reconciling", "True", Reason::ConfigUnreadable));
+    let mended = operator.status()["entrypoints"].clone();
+    assert_ne!(mended[0]["revision"], after[0]["revision"]);
+    assert_ne!(mended[1]["revision"], after[1]["revision"]);
 }
