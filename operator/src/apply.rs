@@ -34,7 +34,7 @@ pub struct Applied {
     pub outcomes: Vec<Outcome>,
     /// Orphans that are gone now.
     pub removed: Vec<Arc<Deployment>>,
-    /// Whether something that was to go changed since it was observed, or there was no time for something.
+    /// Whether another pass has to do the rest: something that was to go changed since it was observed, or there was no time left.
     pub is_outrun: bool,
     /// The first error that another try may mend.
     pub error: Option<Error>,
@@ -64,10 +64,8 @@ pub async fn apply(
         }
         let found = found.map(Arc::as_ref);
         let ensured = timeout_at(end, ensure(&api, function, child, found)).await;
-        let (outcome, error) = ensured.unwrap_or_else(|_| {
-            applied.is_outrun = true;
-            (late(found), None)
-        });
+        applied.is_outrun |= ensured.is_err();
+        let (outcome, error) = ensured.unwrap_or_else(|_| (late(found), None));
         applied.outcomes.push(outcome);
         applied.error = applied.error.or(error);
     }
@@ -110,10 +108,9 @@ async fn attach(
                 Err(error) => (Outcome::transient(), Some(error)),
             }
         });
-        let (outcome, error) = ensured.await.unwrap_or_else(|_| {
-            applied.is_outrun = true;
-            (Outcome::transient(), None)
-        });
+        let ensured = ensured.await;
+        applied.is_outrun |= ensured.is_err();
+        let (outcome, error) = ensured.unwrap_or_else(|_| (Outcome::transient(), None));
         is_guarded &= outcome.problem.is_none() || !attachment.kind.is_guard;
         applied.attachments.push(outcome);
         applied.error = applied.error.take().or(error);

@@ -21,12 +21,12 @@ use crate::{
 /// The label of a node's architecture.
 const ARCHITECTURE: &str = "kubernetes.io/arch";
 
-/// A Secret or ConfigMap that could not be read is tried again after this.
-const UNREAD: Duration = Duration::from_secs(10);
 /// Time within which a node that has an image says so.
 const NODES_SOON: Duration = Duration::from_secs(30);
 /// A node may have no word for ever, since it tells of its largest images alone: that long at most until all are asked again.
 const NODES_RARELY: Duration = Duration::from_secs(300);
+/// A Secret or ConfigMap that could not be read is tried again after this.
+const UNREAD: Duration = Duration::from_secs(10);
 
 /// What was found out.
 #[derive(Clone, Debug, Default)]

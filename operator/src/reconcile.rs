@@ -80,8 +80,7 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
         Ok(function) => function,
         Err(unreadable) => {
             let trouble = Trouble::Stalled(Reason::InvalidSpec, format!("spec: {unreadable}"));
-            let again = report_unchanged(&object, trouble, &context).await?;
-            return Ok(again.map_or_else(Action::await_change, Action::requeue));
+            return unchanged(&object, trouble, &context).await;
         }
     };
     if function.metadata.deletion_timestamp.is_some() {
@@ -96,8 +95,7 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
         Err(problem) => {
             let message = format!("{problem}; until it can be read nothing is changed");
             let trouble = Trouble::Retrying(Reason::ConfigUnreadable, message);
-            let again = report_unchanged(&object, trouble, &context).await?;
-            return Ok(again.map_or_else(Action::await_change, Action::requeue));
+            return unchanged(&object, trouble, &context).await;
         }
     };
     let mut plan = decide(function, &observed, &context.platform);
@@ -107,7 +105,16 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
     let applied = apply(&context.client, function, &observed, &plan).await;
     let again = report(function, &observed, &plan, applied, &context).await?;
     let next = again.into_iter().chain(linger).min();
-    Ok(next.map_or_else(Action::await_change, Action::requeue))
+    Ok(action(next))
+}
+
+/// Says why nothing is done.
+async fn unchanged(object: &Guarded, trouble: Trouble, context: &Context) -> Result<Action, Error> {
+    Ok(action(report_unchanged(object, trouble, context).await?))
+}
+
+fn action(next: Option<Duration>) -> Action {
+    next.map_or_else(Action::await_change, Action::requeue)
 }
 
 #[cfg(test)]

@@ -51,13 +51,11 @@ pub async fn report(
     applied: Applied,
     context: &Context,
 ) -> Result<Option<Duration>, Error> {
-    let addresses = match function.spec.visibility.unwrap_or_default() {
-        Visibility::Public => addresses(&observed.hosts, context),
-        Visibility::Cluster => vec![inside(function)],
-    };
+    let visibility = function.spec.visibility.unwrap_or_default();
+    let addresses = urls(function, visibility, &observed.hosts, context);
     let mut troubles = troubles(plan, &applied);
     let mut unrouted = unrouted(function, observed, plan, &applied);
-    // What is no refusal is an error, or ends with the Function.
+    // What is no refusal is an error, or left for another try, or ends with the Function.
     let is_refusal = |trouble: &Trouble| matches!(trouble, Trouble::Stalled(..));
     let has_to_look_again = troubles.iter().any(is_refusal) || unrouted.iter().any(may_end_unseen);
     if let Err(invalid) = &plan.wanted {
@@ -133,19 +131,21 @@ pub async fn report_unchanged(
 ) -> Result<Option<Duration>, Error> {
     let standing = read_status(object, context).await?;
     let children = observe::children(object, &context.caches);
-    let hosts = match &object.0 {
-        Ok(function) => context.claims.hosts(function, &context.platform),
-        Err(_) => context.claims.kept(object, &context.platform),
+    let (hosts, visibility) = match &object.0 {
+        Ok(function) => (
+            context.claims.hosts(function, &context.platform),
+            function.spec.visibility.unwrap_or_default(),
+        ),
+        Err(_) => (
+            context.claims.kept(object, &context.platform),
+            reported_visibility(object, &standing),
+        ),
     };
     let inside = vec![inside(object)];
     let is_retried = matches!(trouble, Trouble::Retrying(..));
     let facts = Facts {
         generation: object.meta().generation,
-        urls: if standing.urls == inside {
-            inside
-        } else {
-            addresses(&hosts, context)
-        },
+        urls: urls(object, visibility, &hosts, context),
         unrouted: refused(&hosts).into_iter().collect(),
         hosts: hosts.custom,
         entrypoints: unchanged(&standing, &children),
@@ -154,20 +154,38 @@ pub async fn report_unchanged(
     };
     let wanted = status(facts, &now());
     let written = write(object, &standing, &wanted, context).await?;
-    if written != Written::Outrun {
-        let told = events(&[], &Applied::default(), &standing, &wanted);
-        publish(object, told, context).await;
+    if written == Written::Outrun {
+        return Ok(Some(context.memory.next_retry(object)));
     }
-    if is_retried || written == Written::Outrun {
+    let told = events(&[], &Applied::default(), &standing, &wanted);
+    publish(object, told, context).await;
+    if is_retried {
         return Ok(Some(context.memory.next_retry(object)));
     }
     context.memory.succeeded(object);
     Ok(written.later())
 }
 
-/// Where a Function is reached from outside, without a path.
-fn addresses(hosts: &Hosts, context: &Context) -> Vec<String> {
-    hosts.all().map(|host| context.platform.url(host)).collect()
+/// Where a Function is reached, without a path.
+fn urls<K: Resource>(
+    function: &K,
+    visibility: Visibility,
+    hosts: &Hosts,
+    context: &Context,
+) -> Vec<String> {
+    match visibility {
+        Visibility::Public => hosts.all().map(|host| context.platform.url(host)).collect(),
+        Visibility::Cluster => vec![inside(function)],
+    }
+}
+
+/// Who may come to a Function that cannot be read, as far as its status tells.
+fn reported_visibility<K: Resource>(function: &K, standing: &FunctionStatus) -> Visibility {
+    if standing.urls == [inside(function)] {
+        Visibility::Cluster
+    } else {
+        Visibility::Public
+    }
 }
 
 /// Where callers inside the cluster reach a Function.

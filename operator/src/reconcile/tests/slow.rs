@@ -30,6 +30,17 @@ async fn children_that_cannot_be_written_in_time_are_reported_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_address_that_cannot_be_written_in_time_is_tried_again() {
+    let mut operator = Operator::of(TWO);
+    operator
+        .double
+        .break_down(&[Verb::Create], "/services", Trouble::Lost);
+    let end = timeout(IN_TIME, operator.reconcile()).await;
+    assert_ne!(end.expect("it ends").unwrap(), Action::await_change());
+    assert_eq!(operator.condition("RoutesReady")["status"], "False");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_serves_goes_on_while_it_cannot_be_put_back() {
     let mut operator = Operator::of(TWO);
     operator.settle().await;
