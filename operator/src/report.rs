@@ -141,7 +141,6 @@ pub async fn report_unchanged(
             reported_visibility(object, &standing),
         ),
     };
-    let inside = vec![inside(object)];
     let is_retried = matches!(trouble, Trouble::Retrying(..));
     let facts = Facts {
         generation: object.meta().generation,
