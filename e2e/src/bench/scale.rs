@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use crds::Function;
 use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Namespace};
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
@@ -84,6 +84,11 @@ pub async fn run(settings: &Settings) -> Result<()> {
         settings.functions,
         begun.elapsed()
     );
+    followed(&client, &namespaces).await?;
+    println!(
+        "Kubernetes' controllers have followed after {:.1?}",
+        begun.elapsed()
+    );
     sleep(CALM).await;
     print_memory(&before, settings.functions)?;
     rest(&client, settings.rest.into()).await?;
@@ -156,6 +161,31 @@ async fn all_ready(client: &Client, count: usize) -> Result<Vec<Function>> {
         Ok(all)
     })
     .await
+}
+
+/// Waits until Kubernetes' own controllers are done with every Deployment, which takes them minutes at their default rates.
+async fn followed(client: &Client, namespaces: &[String]) -> Result<()> {
+    let end = Instant::now() + PATIENCE;
+    for name in namespaces {
+        let api = Api::<Deployment>::namespaced(client.clone(), name);
+        loop {
+            let all = api.list(&ListParams::default()).await?.items;
+            let observed = |it: &Deployment| it.status.as_ref()?.observed_generation;
+            let behind = all
+                .iter()
+                .filter(|it| observed(it) < it.metadata.generation);
+            let behind = behind.count();
+            if behind == 0 {
+                break;
+            }
+            ensure!(
+                Instant::now() < end,
+                "{behind} Deployments of {name} are left"
+            );
+            sleep(Duration::from_secs(5)).await;
+        }
+    }
+    Ok(())
 }
 
 /// Resident memory of both components, in bytes.
