@@ -12,6 +12,8 @@ use super::frames::{CONTINUATION, DATA, Frames, HEADERS};
 const EARNED: f64 = 3.0;
 /// That many pieces may be on the way when the client begins to answer them, as a multiple of what is allowed in a second.
 const MOST_EARNED: f64 = 10.0;
+/// After so many control frames others have their turn: h2 would take all that has come at one go.
+const AT_A_GO: u32 = 64;
 const PREFACE: usize = 24;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
@@ -31,6 +33,8 @@ pub(super) struct Watch {
     level: f64,
     level_at: Instant,
     allowed: f64,
+    /// Control frames since others had their turn.
+    at_a_go: u32,
     /// Bytes were written that need not end with a frame.
     is_inside_write: bool,
 }
@@ -52,6 +56,7 @@ impl Watch {
             level: 0.0,
             level_at: Instant::now(),
             allowed: f64::from(allowed),
+            at_a_go: 0,
             is_inside_write: false,
         }
     }
@@ -73,6 +78,7 @@ impl Watch {
         if control == 0 {
             return Ok(());
         }
+        self.at_a_go = self.at_a_go.saturating_add(control);
         let now = Instant::now();
         let elapsed = (now - self.level_at).as_secs_f64();
         self.level_at = now;
@@ -84,6 +90,15 @@ impl Watch {
             return Err(Flood);
         }
         Ok(())
+    }
+
+    /// Whether others are to have their turn before more is read; said once.
+    pub(super) fn gives_way(&mut self) -> bool {
+        let is_due = self.at_a_go >= AT_A_GO;
+        if is_due {
+            self.at_a_go = 0;
+        }
+        is_due
     }
 
     /// These bytes were written.
@@ -154,6 +169,18 @@ mod tests {
         }
         assert_eq!(watch.read(&PING.repeat(10)), Ok(()));
         assert_eq!(watch.read(&PING), Err(Flood));
+    }
+
+    #[tokio::test]
+    async fn after_many_control_frames_others_have_one_turn() {
+        let mut watch = Watch::new(1000);
+        watch.read(&[0; PREFACE]).unwrap();
+        assert!(!watch.gives_way());
+        watch.read(&PING.repeat(AT_A_GO as usize)).unwrap();
+        assert!(watch.gives_way());
+        assert!(!watch.gives_way());
+        watch.read(&frame(HEADERS, 4, b"x").repeat(100)).unwrap();
+        assert!(!watch.gives_way(), "requests wait for nobody");
     }
 
     #[tokio::test(start_paused = true)]

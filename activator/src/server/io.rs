@@ -214,6 +214,12 @@ impl AsyncRead for Io {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if let Watch::Http2(watch) = &mut self.watch
+            && watch.gives_way()
+        {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         if !self.prefix.is_empty() {
             let most = buf.remaining();

@@ -33,7 +33,7 @@ const FLOODS: [&str; 4] = ["ping", "settings", "priority", "reset"];
 const CONNECTIONS: &str = "-c 500 -r 500 -l 600 -p 5";
 /// Whom the attackers call: a function of its own, for a good client that waits for what somebody else holds is another story.
 const ATTACKED: &str = "attacked";
-/// Until an attacker has reached what it is for.
+/// Until an attacker has reached what it is for, and until what it left behind is cleared away.
 const RAMP: Duration = Duration::from_secs(2);
 
 /// How to measure.
@@ -88,6 +88,7 @@ pub async fn run(settings: &Settings) -> Result<()> {
             sleep(RAMP).await;
             let report = wrk.run(&good).await;
             said[at] = end(attacker).await?;
+            sleep(RAMP).await;
             let report = report.with_context(|| format!("a good client beside {}", attack.name))?;
             if round > 0 {
                 alone.push(idle.clone());

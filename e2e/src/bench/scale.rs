@@ -229,10 +229,10 @@ async fn rest(client: &Client, time: Duration) -> Result<()> {
     sleep(time).await;
     let mut after = writes(client).await?;
     after.retain(|what, count| *count > before.get(what).copied().unwrap_or_default());
-    let count: f64 = after
+    let count = after
         .iter()
         .map(|(what, count)| count - before.get(what).copied().unwrap_or_default())
-        .sum();
+        .fold(0.0, |sum, count| sum + count);
     println!("at rest for {time:?}: {count} writes {after:?}");
     Ok(())
 }
