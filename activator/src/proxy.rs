@@ -15,7 +15,7 @@ mod tunnel;
 pub(crate) mod upload;
 mod waiting;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use http::{
@@ -28,7 +28,7 @@ use hyper::{
     body::{Body as _, Bytes, Incoming},
     upgrade::OnUpgrade,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::{
     entrypoint::{Entrypoint, Key, Slot},
@@ -50,6 +50,11 @@ use running::{Answered, Running, Unanswered};
 use timing::Timing;
 use tunnel::Tunnel;
 use upload::{RequestBody, Upload};
+
+/// How long a request waits for the first revision of an entrypoint to be seen: well above what a watch lags behind.
+const DEPLOYED: Duration = Duration::from_secs(5);
+/// Between two looks for it.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The body of an answer: Thaw's own or a function's.
 pub(crate) type Body = Either<Full<Bytes>, AnswerBody>;
@@ -121,7 +126,8 @@ impl Proxy {
             Err(failure) => return last(refuse(&failure, nowhere, None), version),
         };
         let length = target.length;
-        let (function, route) = match self.route(&target.host, parts.uri.path(), door) {
+        let found = self.settled(&target.host, parts.uri.path(), door).await;
+        let (function, route) = match found {
             Ok(found) => found,
             Err(unrouted) => return last(refuse(&unrouted.into(), nowhere, None), version),
         };
@@ -148,6 +154,32 @@ impl Proxy {
             Ok(answer) => answer,
             Err(failure) => refuse(&failure, place, key),
         }
+    }
+
+    /// Where a request goes. One that comes before the activator has seen the first revision waits for that: `kubectl wait` may know sooner
+    /// that the Function is Ready.
+    pub(crate) async fn settled(
+        &self,
+        host: &str,
+        path: &str,
+        door: Door,
+    ) -> Result<(Arc<Host>, Arc<Route>), Unrouted> {
+        let found = self.route(host, path, door)?;
+        if !matches!(found.1.target, Err(None)) {
+            return Ok(found);
+        }
+        let end = Instant::now() + DEPLOYED;
+        // In a box, since next to no request comes here and each would have room for it.
+        Box::pin(async {
+            loop {
+                sleep(LOOK).await;
+                let found = self.route(host, path, door)?;
+                if !matches!(found.1.target, Err(None)) || Instant::now() >= end {
+                    return Ok(found);
+                }
+            }
+        })
+        .await
     }
 
     fn route(

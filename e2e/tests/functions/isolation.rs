@@ -9,10 +9,14 @@ use e2e::{
 };
 use k8s_openapi::{
     NamespaceResourceScope,
-    api::{apps::v1::Deployment, core::v1::Service, networking::v1::NetworkPolicy},
+    api::{
+        apps::v1::Deployment,
+        core::v1::Service,
+        networking::v1::{Ingress, NetworkPolicy},
+    },
 };
 use kube::{
-    Resource, ResourceExt,
+    Api, Resource, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -39,7 +43,7 @@ fn said(object: &impl Serialize) -> Result<Value> {
 }
 
 /// Changes an object, then deletes it, as somebody else would; both times it has to become what it was.
-async fn is_put_back<K>(namespace: &Namespace, name: &str, change: Value) -> Result<()>
+async fn is_put_back<K>(api: &Api<K>, name: &str, change: Value) -> Result<()>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
         + Clone
@@ -48,7 +52,6 @@ where
         + std::fmt::Debug,
 {
     let kind = K::kind(&()).into_owned();
-    let api = namespace.api::<K>();
     let wanted = said(&api.get(name).await?)?;
     let put_back = async |what: &str| {
         let begun = Instant::now();
@@ -73,18 +76,29 @@ where
 #[tokio::test]
 async fn what_somebody_changes_or_deletes_is_put_back_at_once() -> Result<()> {
     story("drift", async |namespace| {
-        namespace.apply_ready("f", FUNCTION).await?;
+        let hosts = format!("  hosts: [{}.example.test]\n  image:", namespace.name);
+        let function = FUNCTION.replacen("  image:", &hosts, 1);
+        namespace.apply_ready("f", &function).await?;
+        let routes = namespace.becomes("f", "RoutesReady", "True", SOON);
+        routes.await?;
+        let policies = namespace.api::<NetworkPolicy>();
         let policy = names::network_policy("f");
         let opened = json!({"spec": {"ingress": [{}], "policyTypes": ["Ingress"]}});
-        is_put_back::<NetworkPolicy>(namespace, &policy, opened).await?;
+        is_put_back(&policies, &policy, opened).await?;
         let unlabelled =
             json!({"metadata": {"labels": {names::MANAGED_BY: null}}, "spec": {"egress": []}});
-        is_put_back::<NetworkPolicy>(namespace, &policy, unlabelled).await?;
+        is_put_back(&policies, &policy, unlabelled).await?;
         let one = namespace.deployments("one").await?;
         let one = one.first().context("it has a Deployment")?.name_any();
         let changed =
             json!({"spec": {"template": {"spec": {"automountServiceAccountToken": true}}}});
-        is_put_back::<Deployment>(namespace, &one, changed).await?;
+        is_put_back(&namespace.api::<Deployment>(), &one, changed).await?;
+        let elsewhere = json!({"spec": {"externalName": "elsewhere.example.test"}});
+        is_put_back(&namespace.api::<Service>(), "f", elsewhere).await?;
+        let beside = Api::<Ingress>::namespaced(namespace.client.clone(), platform::NAMESPACE);
+        let route = names::route("f", &namespace.name);
+        let taken = json!({"spec": {"rules": [{"host": "elsewhere.example.test"}]}});
+        is_put_back(&beside, &route, taken).await?;
         namespace.ready("f").await?;
         namespace.get("f", "/one").await?.ok()?;
         Ok(())

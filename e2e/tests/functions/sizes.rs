@@ -81,10 +81,12 @@ async fn an_image_over_the_limit_is_refused_with_its_sizes_and_the_older_one_ser
     let registry = Registry::start(5000, Access::Open).await?;
     let small = Image::fixture(1).await?;
     let large = Image::fixture(BALLAST).await?;
-    let pushed = registry.push(&small, "shop", "1").await?;
-    registry.push(&large, "shop", "2").await?;
+    // Another name each time: a node that has pulled it before, for an older build, does not ask again.
+    let name = format!("shop-{}", uuid::Uuid::new_v4().simple());
+    let pushed = registry.push(&small, &name, "1").await?;
+    registry.push(&large, &name, "2").await?;
     let_node_pull(&registry.address, &registry.address).await?;
-    let image = |tag: &str| format!("{}/shop:{tag}", registry.address);
+    let image = |tag: &str| format!("{}/{name}:{tag}", registry.address);
     story("size", async |namespace| {
         namespace
             .apply_ready("f", &function(&image("1"), LIMIT, ""))

@@ -103,6 +103,28 @@ async fn a_revision_that_is_asked_about_has_one_instance_before_and_after_the_tr
     assert_eq!(target, key("new"));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_request_that_overtakes_the_news_of_the_first_revision_waits_for_it() {
+    let (mut functions, ..) = functions();
+    functions.seen(function(json!({})));
+    let proxy = functions.proxy.clone();
+    let routed = tokio::spawn(async move {
+        let found = proxy.settled("shop--prod.test", "/", Door::Public).await;
+        let (_, route) = found.expect("there is a route");
+        route.target.as_ref().map(|target| target.key.clone()).ok()
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!routed.is_finished());
+    functions.seen(function(json!({"readyRevision": "first"})));
+    assert_eq!(routed.await.unwrap(), Some(key("first")));
+
+    // It does not wait for ever.
+    functions.seen(function(json!({})));
+    let proxy = functions.proxy.clone();
+    let found = proxy.settled("shop--prod.test", "/", Door::Public).await;
+    assert!(found.is_ok_and(|(_, route)| route.target.is_err()));
+}
+
 #[tokio::test]
 async fn a_revision_that_is_asked_about_no_longer_is_abandoned() {
     let (mut functions, ..) = functions();
