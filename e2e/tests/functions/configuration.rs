@@ -20,7 +20,7 @@ spec:
     resources: {{requests: {{cpu: 5m, memory: 8Mi}}}}
   entrypoints:
   - {{name: web, path: /, envFrom: [{{secretRef: {{name: settings}}}}]}}
-  - {{name: other, path: /other}}
+  - {{name: other, path: /other, envFrom: [{{configMapRef: {{name: words}}}}]}}
 ",
         names::ROLL_ON_CONFIG_CHANGE
     )
@@ -29,6 +29,12 @@ spec:
 fn secret(value: &str) -> String {
     format!(
         "{{apiVersion: v1, kind: Secret, metadata: {{name: settings}}, stringData: {{SETTING: '{value}'}}}}"
+    )
+}
+
+fn config_map(value: &str) -> String {
+    format!(
+        "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: words}}, data: {{WORD: '{value}'}}}}"
     )
 }
 
@@ -43,9 +49,9 @@ async fn settled(namespace: &Namespace, entrypoint: &str) -> Result<String> {
 }
 
 /// Waits until the entrypoint has another revision than this one, and it has the traffic.
-async fn rolled(namespace: &Namespace, from: &str) -> Result<String> {
+async fn rolled(namespace: &Namespace, entrypoint: &str, from: &str) -> Result<String> {
     until("it has rolled", SOON, async || {
-        let now = settled(namespace, "web").await?;
+        let now = settled(namespace, entrypoint).await?;
         ensure!(now != from, "still {now}");
         Ok(now)
     })
@@ -53,9 +59,10 @@ async fn rolled(namespace: &Namespace, from: &str) -> Result<String> {
 }
 
 #[tokio::test]
-async fn a_change_of_a_secret_rolls_what_uses_it_and_nothing_else() -> Result<()> {
+async fn a_change_of_a_secret_or_config_map_rolls_what_uses_it_and_nothing_else() -> Result<()> {
     story("config", async |namespace| {
         namespace.apply(&secret("one")).await?;
+        namespace.apply(&config_map("one")).await?;
         namespace.apply_ready("f", &function("true")).await?;
         let (web, other) = (
             settled(namespace, "web").await?,
@@ -64,7 +71,7 @@ async fn a_change_of_a_secret_rolls_what_uses_it_and_nothing_else() -> Result<()
         namespace.get("f", "/").await?.ok()?;
 
         namespace.apply(&secret("two")).await?;
-        let next = rolled(namespace, &web).await?;
+        let next = rolled(namespace, "web", &web).await?;
         let back = async |value: &str, expected: &str| -> Result<()> {
             namespace.apply(&secret(value)).await?;
             until("the revision of that value is back", SOON, async || {
@@ -80,6 +87,9 @@ async fn a_change_of_a_secret_rolls_what_uses_it_and_nothing_else() -> Result<()
             settled(namespace, "other").await? == other,
             "the other one rolled"
         );
+        namespace.apply(&config_map("two")).await?;
+        rolled(namespace, "other", &other).await?;
+        ensure!(settled(namespace, "web").await? == next, "this one rolled");
         let found = namespace.functions().get("f").await?;
         let (stalled, why) = condition(&found, "Stalled");
         ensure!(stalled == "False", "{why}");
@@ -92,14 +102,15 @@ async fn a_change_of_a_secret_rolls_what_uses_it_and_nothing_else() -> Result<()
 async fn without_the_annotation_a_change_rolls_nothing() -> Result<()> {
     story("config-off", async |namespace| {
         namespace.apply(&secret("one")).await?;
+        namespace.apply(&config_map("one")).await?;
         namespace.apply_ready("f", &function("false")).await?;
         let before = settled(namespace, "web").await?;
         namespace.apply(&secret("two")).await?;
         // Had the change been seen, so would be this one, which comes after it.
         namespace.apply(&function("true")).await?;
-        let hashed = rolled(namespace, &before).await?;
+        let hashed = rolled(namespace, "web", &before).await?;
         namespace.apply(&function("false")).await?;
-        let after = rolled(namespace, &hashed).await?;
+        let after = rolled(namespace, "web", &hashed).await?;
         ensure!(after == before, "{after}, not {before}");
         Ok(())
     })
