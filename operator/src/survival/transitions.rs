@@ -174,7 +174,7 @@ async fn a_hundred_changes_end_where_the_last_alone_would() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "it takes minutes: cargo test --release -p operator --lib -- --ignored a_thousand"]
+#[ignore = "it takes a minute; a hundred are played each time: cargo test --workspace --lib -- --ignored a_thousand"]
 async fn a_thousand_changes_end_where_the_last_alone_would() {
     goes_through(1000, 6).await;
 }
