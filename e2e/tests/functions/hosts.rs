@@ -5,7 +5,7 @@ use crds::names;
 use e2e::{
     Namespace,
     ingress::{Answer, Call},
-    namespace::SOON,
+    namespace::{SOON, condition},
     platform, story, until,
 };
 use k8s_openapi::api::{core::v1::Service, networking::v1::Ingress};
@@ -42,11 +42,24 @@ async fn answered_by(entrypoint: &str, host: &str) -> Result<()> {
     .await
 }
 
-/// Waits until the condition RoutesReady of `shop` has this status, and gives its reason and message.
-async fn routes(namespace: &Namespace, is: &str) -> Result<String> {
-    namespace.becomes("shop", "RoutesReady", is, SOON).await
+/// Waits until every host and name of `shop` leads to it.
+async fn routed(namespace: &Namespace) -> Result<()> {
+    let told = namespace.becomes("shop", "RoutesReady", "True", SOON);
+    told.await.map(drop)
 }
 
+/// Waits until one of them does not for this reason, and gives it with its message.
+async fn unrouted(namespace: &Namespace, reason: &str) -> Result<String> {
+    until(&format!("{reason} is told"), SOON, async || {
+        let (status, told) = condition(&namespace.functions().get("shop").await?, "RoutesReady");
+        let is_so = status == "False" && told.starts_with(&format!("{reason}: "));
+        ensure!(is_so, "RoutesReady is {status}: {told}");
+        Ok(told)
+    })
+    .await
+}
+
+/// Deletes the Function and waits until its Ingress is gone too.
 async fn delete(namespace: &Namespace) -> Result<()> {
     let functions = namespace.functions();
     functions.delete("shop", &DeleteParams::default()).await?;
@@ -55,7 +68,8 @@ async fn delete(namespace: &Namespace) -> Result<()> {
         ensure!(there.is_none(), "it is there");
         Ok(())
     })
-    .await
+    .await?;
+    ingresses_become(namespace, 0).await
 }
 
 /// Makes the Function of `young` in a later second than that of `old` was made, which is as fine as the API server tells ages.
@@ -98,14 +112,13 @@ async fn two_namespaces_want_one_host_and_it_never_crosses() -> Result<()> {
         story("hosts-b", async |b| {
             let host = format!("{}.example.test", a.name);
             a.apply_ready("shop", &shop("one", &host, "")).await?;
-            routes(a, "True").await?;
+            routed(a).await?;
             let spelled = format!("{}.", host.to_uppercase());
             let wanted = shop("two", &spelled, "");
             apply_younger(b, &wanted, a).await?;
             b.ready("shop").await?;
 
-            let told = routes(b, "False").await?;
-            ensure!(told.starts_with("HostConflict: "), "{told}");
+            let told = unrouted(b, "HostConflict").await?;
             ensure!(told.contains(&host), "{told}");
             let without_host = told.replace(&host, "");
             ensure!(
@@ -122,22 +135,18 @@ async fn two_namespaces_want_one_host_and_it_never_crosses() -> Result<()> {
             // The older one goes: its host is the other's. It comes back: now it is the younger one.
             delete(a).await?;
             answered_by("two", &host).await?;
-            routes(b, "True").await?;
-            ingresses_become(a, 0).await?;
+            routed(b).await?;
             ingresses_become(b, 1).await?;
             apply_younger(a, &shop("one", &host, ""), b).await?;
-            let told = routes(a, "False").await?;
-            ensure!(told.starts_with("HostConflict: "), "{told}");
+            unrouted(a, "HostConflict").await?;
             answered_by("two", &host).await?;
 
             // The one that has it gives it up.
             b.apply(&shop("two", "b.example.test", "")).await?;
             answered_by("one", &host).await?;
-            routes(a, "True").await?;
+            routed(a).await?;
             delete(a).await?;
-            delete(b).await?;
-            ingresses_become(a, 0).await?;
-            ingresses_become(b, 0).await
+            delete(b).await
         })
         .await
     })
@@ -168,7 +177,7 @@ async fn a_function_is_reached_inside_the_cluster_and_one_for_it_alone_from_nowh
         namespace
             .apply_ready("shop", &shop("web", &host, ""))
             .await?;
-        routes(namespace, "True").await?;
+        routed(namespace).await?;
         let short = format!("shop.{}", namespace.name);
         for name in [
             short.clone(),
@@ -223,8 +232,7 @@ async fn objects_of_somebody_else_are_left_alone_and_the_function_is_ready() -> 
         namespace
             .apply_ready("shop", &shop("web", &host, ""))
             .await?;
-        let told = routes(namespace, "False").await?;
-        ensure!(told.starts_with("NameConflict: "), "{told}");
+        unrouted(namespace, "NameConflict").await?;
         answered_by("web", &host).await?;
         let service = services.get("shop").await?;
         let spec = service.spec.context("a spec")?;
@@ -234,7 +242,7 @@ async fn objects_of_somebody_else_are_left_alone_and_the_function_is_ready() -> 
         );
 
         services.delete("shop", &DeleteParams::default()).await?;
-        routes(namespace, "True").await?;
+        routed(namespace).await?;
         delete(namespace).await?;
 
         // The same beside the activator.
@@ -252,17 +260,16 @@ async fn objects_of_somebody_else_are_left_alone_and_the_function_is_ready() -> 
         namespace
             .apply_ready("shop", &shop("web", &host, ""))
             .await?;
-        let told = routes(namespace, "False").await;
+        let told = unrouted(namespace, "NameConflict").await;
         let found = ingresses.get(&name).await?;
         ingresses.delete(&name, &DeleteParams::default()).await?;
-        let told = told?;
-        ensure!(told.starts_with("NameConflict: "), "{told}");
+        told?;
         let spec = found.spec.context("a spec")?;
         ensure!(
             spec.default_backend.is_some() && spec.rules.is_none(),
             "{spec:?}"
         );
-        routes(namespace, "True").await?;
+        routed(namespace).await?;
         answered_by("web", &host).await?;
         delete(namespace).await
     })
