@@ -159,8 +159,8 @@ pub(crate) fn write(dir: &TempDir, file: &str, text: &str) {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    head: String,
-    body: String,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Answer {

@@ -16,8 +16,7 @@ async fn a_thousand_at_once_are_held_answered_once_or_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_at_once_are_held_in_little_memory_answered_once_or_refused() {
-    // As many as there may be connections, but for the surplus.
-    hold(9_900).await;
+    hold(10_000).await;
 }
 
 async fn hold(queue: u64) {

@@ -1,10 +1,13 @@
 //! What overloads: an activator with a function that writes down what it runs, and many clients.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use h2::client::{SendRequest, handshake};
+use http::{HeaderName, HeaderValue, Request};
+use hyper::body::Bytes;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
 use tempfile::TempDir;
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{net::TcpStream, sync::OnceCell, task::JoinSet, time::timeout};
 
 use crate::{
     journals::{Journals, resident},
@@ -16,6 +19,10 @@ pub(crate) const LONG: Duration = Duration::from_secs(300);
 
 /// Both ends of as many connections as an activator takes by default, with as many files to spare.
 const FILES: u64 = 20_000;
+/// So many clients have a connection each, which leaves the activator as many files for those of its instances.
+const ALONE: usize = 9_000;
+/// So many of the others share one of HTTP/2.
+const STREAMS: usize = 100;
 
 /// An activator, and what its function wrote down.
 pub(crate) struct Load {
@@ -53,11 +60,24 @@ impl Load {
         write(&self.thaw.dir, "may-boot", "");
     }
 
-    /// One client for each of these ids, each with a connection of its own.
+    /// One client for each of these ids.
     pub(crate) fn send(&self, ids: impl IntoIterator<Item = u64>) -> JoinSet<(u64, Answer)> {
         let port = self.thaw.port;
+        let mut ids = ids.into_iter();
         let send = |id| async move { (id, ask(port, "localhost", &format!("/?id={id}")).await) };
-        ids.into_iter().map(send).collect()
+        let mut clients: JoinSet<_> = ids.by_ref().take(ALONE).map(send).collect();
+        let sharing: Vec<_> = ids.collect();
+        for ids in sharing.chunks(STREAMS) {
+            let connection = Arc::new(OnceCell::new());
+            for id in ids.iter().copied() {
+                let connection = connection.clone();
+                clients.spawn(async move {
+                    let sender = connection.get_or_init(|| connect(port)).await.clone();
+                    (id, ask_over(sender, &format!("/?id={id}")).await)
+                });
+            }
+        }
+        clients
     }
 
     /// The activator's resident memory in KiB.
@@ -68,6 +88,32 @@ impl Load {
     pub(crate) fn journals(&self) -> Journals {
         Journals::read(self.journals.path())
     }
+}
+
+/// A connection of HTTP/2.
+async fn connect(port: u16) -> SendRequest<Bytes> {
+    let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let (sender, connection) = handshake(stream).await.unwrap();
+    tokio::spawn(async move { connection.await.unwrap() });
+    sender
+}
+
+async fn ask_over(sender: SendRequest<Bytes>, path: &str) -> Answer {
+    let request = Request::get(format!("http://localhost{path}"));
+    let mut sender = sender.ready().await.unwrap();
+    let sent = sender.send_request(request.body(()).unwrap(), true);
+    let answer = sent.unwrap().0.await.unwrap();
+    let status = answer.status().as_u16();
+    let line = |(name, value): (&HeaderName, &HeaderValue)| {
+        format!("{name}: {}\n", value.to_str().unwrap())
+    };
+    let head = answer.headers().iter().map(line).collect();
+    let (mut stream, mut body) = (answer.into_body(), Vec::new());
+    while let Some(piece) = stream.data().await {
+        body.extend(piece.unwrap());
+    }
+    let body = String::from_utf8(body).unwrap();
+    Answer { status, head, body }
 }
 
 /// The next that is answered.
