@@ -6,6 +6,7 @@
 //! - [`ingress`]: HTTP requests to the ingress controller
 //! - [`load`]: requests that go on while something else happens
 //! - [`wait`]: waiting for something with a deadline
+//! - [`drift`]: objects that somebody else changes or deletes
 //! - [`chronicle`]: everything that pods of a namespace went through
 //! - [`platform`]: Thaw itself: its pods, metrics and Helm release
 //! - [`audit`]: what its components asked the API server for
@@ -21,6 +22,7 @@
 pub mod audit;
 pub mod bench;
 pub mod chronicle;
+pub mod drift;
 pub mod ingress;
 pub mod load;
 pub mod namespace;

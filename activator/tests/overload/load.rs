@@ -62,22 +62,8 @@ impl Load {
 
     /// One client for each of these ids.
     pub(crate) fn send(&self, ids: impl IntoIterator<Item = u64>) -> JoinSet<(u64, Answer)> {
-        let port = self.thaw.port;
-        let mut ids = ids.into_iter();
-        let send = |id| async move { (id, ask(port, "localhost", &format!("/?id={id}")).await) };
-        let mut clients: JoinSet<_> = ids.by_ref().take(ALONE).map(send).collect();
-        let sharing: Vec<_> = ids.collect();
-        for ids in sharing.chunks(STREAMS) {
-            let connection = Arc::new(OnceCell::new());
-            for id in ids.iter().copied() {
-                let connection = connection.clone();
-                clients.spawn(async move {
-                    let sender = connection.get_or_init(|| connect(port)).await.clone();
-                    (id, ask_over(sender, &format!("/?id={id}")).await)
-                });
-            }
-        }
-        clients
+        let paths = ids.into_iter().map(|id| (id, format!("/?id={id}")));
+        send(self.thaw.port, "localhost", paths)
     }
 
     /// The activator's resident memory in KiB.
@@ -90,6 +76,31 @@ impl Load {
     }
 }
 
+/// A client of a host for each of these paths, which go by numbers.
+pub(crate) fn send(
+    port: u16,
+    host: &'static str,
+    paths: impl IntoIterator<Item = (u64, String)>,
+) -> JoinSet<(u64, Answer)> {
+    let mut paths = paths.into_iter();
+    let alone = paths.by_ref().take(ALONE);
+    let mut clients: JoinSet<_> = alone
+        .map(|(id, path)| async move { (id, ask(port, host, &path).await) })
+        .collect();
+    let sharing: Vec<_> = paths.collect();
+    for paths in sharing.chunks(STREAMS) {
+        let connection = Arc::new(OnceCell::new());
+        for (id, path) in paths.iter().cloned() {
+            let connection = connection.clone();
+            clients.spawn(async move {
+                let sender = connection.get_or_init(|| connect(port)).await.clone();
+                (id, ask_over(sender, &format!("http://{host}{path}")).await)
+            });
+        }
+    }
+    clients
+}
+
 /// A connection of HTTP/2.
 async fn connect(port: u16) -> SendRequest<Bytes> {
     let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
@@ -98,8 +109,8 @@ async fn connect(port: u16) -> SendRequest<Bytes> {
     sender
 }
 
-async fn ask_over(sender: SendRequest<Bytes>, path: &str) -> Answer {
-    let request = Request::get(format!("http://localhost{path}"));
+async fn ask_over(sender: SendRequest<Bytes>, target: &str) -> Answer {
+    let request = Request::get(target);
     let mut sender = sender.ready().await.unwrap();
     let sent = sender.send_request(request.body(()).unwrap(), true);
     let answer = sent.unwrap().0.await.unwrap();

@@ -10,15 +10,15 @@ use tokio::{
 };
 
 use crate::{
-    load::Load,
+    load::{Load, next, send},
     support::{Answer, ask},
 };
 
 const HOST: &str = "shop--prod.localhost";
 const NEIGHBOUR: &str = "noisy--other.localhost";
 /// Clients of the neighbour whose requests wait for instances that never listen.
-const WAITING: u64 = 9_000;
-/// Clients of the neighbour whose instances crash, and who come back after [`AGAIN`].
+const WAITING: u64 = 9_900;
+/// Clients of the neighbour whose instances crash, and who come back after [`AGAIN`]: with the others ten thousand.
 const RETURNING: u64 = 100;
 const AGAIN: Duration = Duration::from_secs(1);
 /// Requests of the other in each round.
@@ -38,9 +38,9 @@ async fn whoever_shares_the_activator_with_it_is_always_answered() {
     for round in 0..ROUNDS {
         let first = round * 2 * REQUESTS;
         alone.extend(visit(port, first).await);
-        let neighbour = noise(port).await;
+        let (_waiting, mut returning) = noise(port).await;
         beside.extend(visit(port, first + REQUESTS).await);
-        drop(neighbour);
+        assert!(returning.try_join_next().is_none(), "they come back");
     }
     show("alone", alone);
     show("beside", beside);
@@ -64,10 +64,10 @@ fn neighbour() -> String {
 }
 
 /// The neighbour's clients, until this is dropped. Those that wait do so already.
-async fn noise(port: u16) -> (JoinSet<Answer>, JoinSet<()>) {
-    let wait = |_| ask(port, NEIGHBOUR, "/deaf");
-    let mut waiting: JoinSet<_> = (0..=WAITING).map(wait).collect();
-    let one_too_many = waiting.join_next().await.unwrap().unwrap();
+async fn noise(port: u16) -> (JoinSet<(u64, Answer)>, JoinSet<()>) {
+    let deaf = (0..=WAITING).map(|id| (id, "/deaf".to_owned()));
+    let mut waiting = send(port, NEIGHBOUR, deaf);
+    let (_, one_too_many) = next(&mut waiting).await;
     one_too_many.is_error(503, "QueueFull", &["limits.queue"]);
     let come_back = |_| async move {
         loop {

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use crds::names;
 use e2e::{
     Namespace, audit,
+    drift::is_put_back,
     namespace::{SOON, condition},
     platform, story, until,
 };
@@ -17,11 +18,10 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Resource, ResourceExt,
-    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, PostParams},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 const FUNCTION: &str = "
 apiVersion: thaw.dev/v1alpha1
@@ -34,44 +34,6 @@ spec:
   - {name: one, path: /one}
   - {name: two, path: /two, protocol: H2C}
 ";
-
-/// What an object says.
-fn said(object: &impl Serialize) -> Result<Value> {
-    let mut object = serde_json::to_value(object)?;
-    let labels = object["metadata"]["labels"].take();
-    Ok(json!([object["spec"], labels]))
-}
-
-/// Changes an object, then deletes it, as somebody else would; both times it has to become what it was.
-async fn is_put_back<K>(api: &Api<K>, name: &str, change: Value) -> Result<()>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + DeserializeOwned
-        + Serialize
-        + std::fmt::Debug,
-{
-    let kind = K::kind(&()).into_owned();
-    let wanted = said(&api.get(name).await?)?;
-    let put_back = async |what: &str| {
-        let begun = Instant::now();
-        let is_as_it_was = async || {
-            let found = said(&api.get(name).await?)?;
-            ensure!(found == wanted, "{found} instead of {wanted}");
-            Ok(())
-        };
-        until(&format!("{kind}, {what}, is put back"), SOON, is_as_it_was).await?;
-        eprintln!("{kind} {what}: put back after {:.2?}", begun.elapsed());
-        anyhow::Ok(())
-    };
-    let changed = api
-        .patch(name, &PatchParams::default(), &Patch::Merge(change))
-        .await?;
-    ensure!(said(&changed)? != wanted, "{kind}: nothing changed");
-    put_back("changed").await?;
-    api.delete(name, &DeleteParams::default()).await?;
-    put_back("deleted").await
-}
 
 #[tokio::test]
 async fn what_somebody_changes_or_deletes_is_put_back_at_once() -> Result<()> {

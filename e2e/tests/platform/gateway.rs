@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use crds::names;
 use e2e::{
     Namespace,
+    drift::is_put_back,
     ingress::Call,
     namespace::SOON,
     platform::{self, NAMESPACE},
@@ -15,9 +16,10 @@ use e2e::{
 use k8s_openapi::api::core::v1::Service;
 use kube::{
     Api, ResourceExt,
-    api::{DynamicObject, ListParams},
+    api::{DynamicObject, ListParams, ObjectList},
     core::{ApiResource, GroupVersionKind},
 };
+use serde_json::json;
 
 /// Between two looks of the operator for an API that was missing, with time to spare.
 const LOOKED_AGAIN: std::time::Duration = std::time::Duration::from_secs(150);
@@ -118,12 +120,15 @@ async fn tell(namespace: &Namespace) -> Result<()> {
         })
         .await?;
     }
+    let elsewhere = json!({"spec": {"hostnames": ["elsewhere.example.test"]}});
+    let route = names::route("shop", &namespace.name);
+    is_put_back(&http_routes(namespace), &route, elsewhere).await?;
     namespace
         .functions()
         .delete("shop", &Default::default())
         .await?;
     until("no HTTPRoute is left", SOON, async || {
-        let left = http_routes(namespace).await?;
+        let left = of(namespace).await?;
         let left: Vec<_> = left.iter().map(ResourceExt::name_any).collect();
         ensure!(left.is_empty(), "{left:?}");
         Ok(())
@@ -134,8 +139,8 @@ async fn tell(namespace: &Namespace) -> Result<()> {
 /// Waits until the Gateway has accepted the one HTTPRoute.
 async fn attached(namespace: &Namespace) -> Result<()> {
     until("the HTTPRoute is accepted", SOON, async || {
-        let routes = http_routes(namespace).await?;
-        let route = routes.first().context("there is none")?;
+        let routes = of(namespace).await?;
+        let route = routes.items.first().context("there is none")?;
         let parents = route.data["status"]["parents"].as_array();
         let conditions = parents
             .into_iter()
@@ -149,14 +154,16 @@ async fn attached(namespace: &Namespace) -> Result<()> {
     .await
 }
 
-/// Those that Thaw wrote for the namespace.
-async fn http_routes(namespace: &Namespace) -> Result<Vec<DynamicObject>> {
+/// Those beside the activator.
+fn http_routes(namespace: &Namespace) -> Api<DynamicObject> {
     let kind = GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "HTTPRoute");
     let kind = ApiResource::from_gvk(&kind);
-    let api = Api::<DynamicObject>::namespaced_with(namespace.client.clone(), NAMESPACE, &kind);
+    Api::namespaced_with(namespace.client.clone(), NAMESPACE, &kind)
+}
+
+/// Those that Thaw wrote for the namespace.
+async fn of(namespace: &Namespace) -> Result<ObjectList<DynamicObject>> {
     let labels = format!("{}={}", names::NAMESPACE, namespace.name);
-    Ok(api
-        .list(&ListParams::default().labels(&labels))
-        .await?
-        .items)
+    let params = ListParams::default().labels(&labels);
+    Ok(http_routes(namespace).list(&params).await?)
 }
