@@ -2,9 +2,11 @@
 
 use super::*;
 
+mod boots;
 mod bursts;
 mod freezing;
 mod invariants;
+mod owners;
 
 const CRASH: &str = "CrashLoopBackOff";
 
@@ -224,6 +226,21 @@ fn an_arrival_takes_back_an_instance_that_is_not_scaled_away_yet() {
 }
 
 #[test]
+fn an_instance_that_can_be_taken_back_is_not_replaced_by_a_boot() {
+    let (mut engine, now) = owner(settings());
+    busy(&mut engine, 2, now);
+    engine.end(id(1), Ending::Clean, now);
+    let idled_out = now + seconds(60);
+    assert_eq!(going(&engine.tick(idled_out)), [id(1)]);
+    let lower = Settings {
+        min: 2,
+        ..settings()
+    };
+    assert_eq!(engine.configure(lower, idled_out).scale, None);
+    assert_eq!(engine.census().idle, 1);
+}
+
+#[test]
 fn replicas_rise_only_after_the_lowered_ones_are_gone() {
     let (mut engine, now) = owner(settings());
     busy(&mut engine, 1, now);
@@ -273,84 +290,6 @@ fn a_cancelled_waiter_is_never_dispatched() {
 }
 
 #[test]
-fn a_boot_that_cannot_succeed_refuses_its_waiters_and_backs_off() {
-    let (mut engine, now) = owner(settings());
-    let (waiter, _) = arrive(&mut engine, now);
-    engine.scaled(Some(1), now);
-    engine.seen(id(1), false, now);
-    let effects = engine.broke(id(1), failure(), now);
-    assert_eq!(effects.refused, [(waiter, Refusal::BootFailed(failure()))]);
-    assert_eq!(going(&effects), [id(1)]);
-    assert_eq!(mark(&mut engine, &[id(1)], now).scale, Some(0));
-    engine.scaled(Some(0), now);
-    engine.gone(id(1), now);
-    assert_eq!(
-        engine.arrive(now).0,
-        Admission::Refuse(Refusal::BootFailed(failure()))
-    );
-    let (_, effects) = arrive(&mut engine, now + seconds(1));
-    assert_eq!(effects.scale, Some(1));
-}
-
-#[test]
-fn a_failed_boot_spares_waiters_that_another_instance_can_serve() {
-    let (mut engine, now) = owner(settings());
-    arrive(&mut engine, now);
-    let (second, _) = arrive(&mut engine, now);
-    engine.scaled(Some(2), now);
-    engine.seen(id(1), false, now);
-    engine.seen(id(2), false, now);
-    assert_eq!(engine.broke(id(1), failure(), now).refused, []);
-    assert_eq!(engine.accepted(id(2), now).dispatched.len(), 1);
-    assert_eq!(
-        engine.end(id(2), Ending::Clean, now).dispatched,
-        [(second, id(2))]
-    );
-}
-
-#[test]
-fn pods_that_are_refused_fail_the_boot() {
-    let (mut engine, now) = owner(settings());
-    let (waiter, _) = arrive(&mut engine, now);
-    engine.scaled(Some(1), now);
-    let effects = engine.creation_refused(failure(), now);
-    assert_eq!(effects.refused, [(waiter, Refusal::BootFailed(failure()))]);
-    assert_eq!(effects.scale, Some(0));
-}
-
-#[test]
-fn a_boot_that_takes_too_long_says_what_it_waited_for() {
-    let (mut engine, now) = owner(settings());
-    let (waiter, effects) = arrive(&mut engine, now);
-    assert_eq!(effects.wake, Some(now + seconds(60)));
-    engine.scaled(Some(1), now);
-    engine.seen(id(1), false, now);
-    engine.waits_for(id(1), failure(), now);
-    let effects = engine.tick(now + seconds(60));
-    assert_eq!(effects.refused, [(waiter, Refusal::BootTimeout(failure()))]);
-    assert_eq!(going(&effects), [id(1)]);
-}
-
-#[test]
-fn a_boot_never_counts_against_the_queue_timeout() {
-    let (mut engine, now) = owner(Settings {
-        max: 1,
-        ..settings()
-    });
-    arrive(&mut engine, now);
-    let (second, _) = arrive(&mut engine, now);
-    engine.scaled(Some(1), now);
-    engine.seen(id(1), false, now);
-    let up = now + seconds(40);
-    assert_eq!(engine.accepted(id(1), up).refused, []);
-    assert_eq!(engine.tick(up + seconds(29)).refused, []);
-    assert_eq!(
-        engine.tick(up + seconds(30)).refused,
-        [(second, Refusal::QueueTimeout)]
-    );
-}
-
-#[test]
 fn a_broken_instance_is_never_reused_and_makes_room_for_the_next() {
     let (mut engine, now) = owner(Settings {
         max: 1,
@@ -368,22 +307,6 @@ fn a_broken_instance_is_never_reused_and_makes_room_for_the_next() {
     assert_eq!(engine.gone(id(1), now).scale, Some(1));
     engine.seen(id(2), false, now);
     assert_eq!(engine.accepted(id(2), now).dispatched, [(waiter, id(2))]);
-}
-
-#[test]
-fn a_waiter_has_the_whole_boot_timeout_when_the_last_instance_broke() {
-    let (mut engine, now) = owner(Settings {
-        max: 1,
-        queue_timeout: Some(seconds(300)),
-        ..settings()
-    });
-    busy(&mut engine, 1, now);
-    arrive(&mut engine, now);
-    let effects = engine.end(id(1), Ending::Broken, now + seconds(100));
-    assert_eq!(
-        (effects.refused, effects.wake),
-        (vec![], Some(now + seconds(160)))
-    );
 }
 
 #[test]
@@ -440,133 +363,4 @@ fn an_unreached_invocation_keeps_its_turn() {
         engine.end(id(2), Ending::Clean, now).dispatched,
         [(waiting, id(2))]
     );
-}
-
-#[test]
-fn a_pod_that_somebody_deleted_is_counted_as_a_boot_of_its_replacement() {
-    let (mut engine, now) = owner(settings());
-    busy(&mut engine, 1, now);
-    let effects = engine.gone(id(1), now);
-    assert_eq!(effects.scale, None);
-    assert_eq!(engine.census().booting, 1);
-    assert_eq!(engine.seen(id(2), false, now).dial, [id(2)]);
-}
-
-#[test]
-fn a_standby_queues_and_serves_as_soon_as_it_owns() {
-    let now = Instant::now();
-    let mut engine = Engine::new(settings());
-    engine.observed(Some(1), now);
-    engine.seen(id(7), false, now);
-    let (waiter, effects) = arrive(&mut engine, now);
-    assert_eq!((effects.scale, effects.dial), (None, vec![]));
-    let effects = engine.own(Takeover::Released, now);
-    assert_eq!((effects.scale, effects.dial), (None, vec![id(7)]));
-    assert_eq!(engine.accepted(id(7), now).dispatched, [(waiter, id(7))]);
-}
-
-#[test]
-fn instances_of_an_owner_that_vanished_are_suspect_until_their_time_is_over() {
-    let now = Instant::now();
-    let mut engine = Engine::new(settings());
-    engine.observed(Some(1), now);
-    engine.seen(id(7), false, now);
-    assert_eq!(engine.own(Takeover::Lapsed, now).dial, []);
-    let (_, effects) = arrive(&mut engine, now);
-    assert_eq!(effects.scale, Some(2));
-    engine.scaled(Some(2), now);
-    assert_eq!(engine.tick(now + seconds(300)).dial, [id(7)]);
-}
-
-#[test]
-fn a_held_instance_is_used_after_it_is_released() {
-    let now = Instant::now();
-    let mut engine = Engine::new(settings());
-    engine.observed(Some(1), now);
-    engine.seen(id(7), true, now);
-    assert_eq!(engine.own(Takeover::Released, now).dial, []);
-    assert_eq!(engine.hold(id(7), false, now).dial, [id(7)]);
-}
-
-#[test]
-fn a_leaving_owner_keeps_what_runs_and_finishes_what_waits() {
-    let (mut engine, now) = owner(Settings {
-        max: 2,
-        ..settings()
-    });
-    busy(&mut engine, 2, now);
-    let (waiter, _) = arrive(&mut engine, now);
-    let (kept, effects) = engine.leave(now);
-    assert_eq!((kept, effects.scale), (vec![id(1), id(2)], None));
-    let effects = engine.end(id(1), Ending::Clean, now);
-    assert_eq!(effects.dispatched, [(waiter, id(1))]);
-    assert_eq!(engine.end(id(2), Ending::Clean, now).released, [id(2)]);
-    assert_eq!(engine.end(id(1), Ending::Clean, now).released, [id(1)]);
-    assert!(engine.is_quiet());
-}
-
-#[test]
-fn a_leaving_owner_keeps_hold_of_what_it_suspects_and_never_owns_again() {
-    let now = Instant::now();
-    let mut engine = Engine::new(settings());
-    engine.observed(Some(1), now);
-    engine.seen(id(7), false, now);
-    engine.own(Takeover::Lapsed, now);
-    let (kept, effects) = engine.leave(now);
-    assert_eq!((kept, effects.released), (vec![id(7)], vec![]));
-    assert_eq!(engine.own(Takeover::Released, now).dial, []);
-}
-
-#[test]
-fn an_instance_that_turns_out_to_be_held_is_left_alone() {
-    let now = Instant::now();
-    let mut engine = Engine::new(settings());
-    engine.observed(Some(1), now);
-    engine.seen(id(7), false, now);
-    assert_eq!(engine.own(Takeover::Released, now).dial, [id(7)]);
-    engine.hold(id(7), true, now);
-    assert_eq!(engine.accepted(id(7), now).boots, []);
-    assert!(matches!(engine.arrive(now).0, Admission::Wait(_)));
-}
-
-#[test]
-fn an_adopted_instance_is_not_reported_as_a_boot() {
-    let now = Instant::now();
-    let mut engine = Engine::new(settings());
-    engine.observed(Some(1), now);
-    engine.seen(id(7), false, now);
-    engine.own(Takeover::Released, now);
-    assert_eq!(engine.accepted(id(7), now).boots, []);
-}
-
-#[test]
-fn an_instance_that_can_be_taken_back_is_not_replaced_by_a_boot() {
-    let (mut engine, now) = owner(settings());
-    busy(&mut engine, 2, now);
-    engine.end(id(1), Ending::Clean, now);
-    let idled_out = now + seconds(60);
-    assert_eq!(going(&engine.tick(idled_out)), [id(1)]);
-    let lower = Settings {
-        min: 2,
-        ..settings()
-    };
-    assert_eq!(engine.configure(lower, idled_out).scale, None);
-    assert_eq!(engine.census().idle, 1);
-}
-
-#[test]
-fn what_is_not_permitted_is_not_booted() {
-    let now = Instant::now();
-    let mut engine = Engine::paced(settings());
-    engine.own(Takeover::Released, now);
-    engine.observed(Some(0), now);
-    for _ in 0..3 {
-        assert_eq!(arrive(&mut engine, now).1.scale, None);
-    }
-    assert_eq!(engine.claim().lacking, 3);
-    assert_eq!(engine.permit(2, now).scale, Some(2));
-    let claim = engine.claim();
-    assert_eq!((claim.instances, claim.boots, claim.lacking), (2, 2, 1));
-    // A permit is for the moment.
-    assert_eq!(engine.scaled(Some(2), now).scale, None);
 }

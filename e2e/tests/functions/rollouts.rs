@@ -238,3 +238,25 @@ async fn a_person_goes_back_in_one_step() -> Result<()> {
     })
     .await
 }
+
+#[tokio::test]
+async fn who_goes_back_while_the_old_revision_runs_waits_for_no_boot() -> Result<()> {
+    story("rollback-warm", async |namespace| {
+        // With room beside an invocation that goes on, its instance is there and free.
+        let two = ", scale: {concurrency: 2}, env: [{name: FIXTURE_CONCURRENCY, value: '2'}]";
+        let old = roll_out(namespace, &function("1", two)).await?;
+        let before = namespace.get("f", "/").await?.fixture()?.instance;
+        let running = Call::get(&namespace.host("f"), "/?sleep=20s");
+        let running = tokio::spawn(running.send());
+        let new = roll_out(namespace, &function("2", two)).await?;
+        answered_by(namespace, &new).await?;
+        annotate(namespace, Some(&format!("web@{old}"))).await?;
+        answers(namespace, &old).await?;
+        let after = namespace.get("f", "/").await?.fixture()?.instance;
+        ensure!(after == before, "{after} was booted beside {before}");
+        let finished = running.await??.fixture()?.instance;
+        ensure!(finished == before, "it ran in {finished}");
+        Ok(())
+    })
+    .await
+}
