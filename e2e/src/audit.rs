@@ -10,6 +10,8 @@ use crate::platform;
 
 /// The API server hears of a role that is given back no later.
 const HEARD: Duration = Duration::from_secs(5);
+/// In this time an API server that has started has read all roles, and whoever it refused has asked again.
+const READ: Duration = Duration::from_secs(60);
 
 /// A right: API group, resource with its subresource, and verb.
 pub type Right = (String, String, String);
@@ -140,6 +142,19 @@ pub fn without_rights(calls: &[Call]) -> Vec<(Timestamp, Option<Timestamp>)> {
     times
 }
 
+/// Whether the same was granted soon after: an API server that has just started refuses what it has not read the roles for.
+pub fn is_granted_later(refused: &Call, calls: &[Call]) -> bool {
+    let asked = |call: &Call| {
+        let component = call.component().map(str::to_owned);
+        (component, call.right(), call.namespace().to_owned())
+    };
+    let at = refused.received();
+    let mut later = calls
+        .iter()
+        .filter(|call| at <= call.received() && call.received() <= at + READ);
+    later.any(|call| call.has_succeeded() && asked(call) == asked(refused))
+}
+
 /// Every request of Thaw's components, and of those who changed their rights, since this run of the stories began.
 ///
 /// # Errors
@@ -225,5 +240,18 @@ mod tests {
         let heard = begun + Duration::from_millis(3500) + HEARD;
         assert_eq!(away[0], (begun, Some(heard)));
         assert_eq!(away[1].1, None);
+    }
+
+    #[test]
+    fn a_refusal_is_none_if_the_same_is_granted_soon_after() {
+        let who = "system:serviceaccount:thaw-system:thaw-activator";
+        let [refused, granted] = [1, 3].map(|second| call(who, "patch", "deployments", second));
+        let others = [
+            call(who, "get", "deployments", 3),
+            call("system:admin", "patch", "deployments", 3),
+            call(who, "patch", "deployments", 0),
+        ];
+        assert!(!is_granted_later(&refused, &others));
+        assert!(is_granted_later(&refused, &[granted]));
     }
 }

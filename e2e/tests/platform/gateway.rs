@@ -128,7 +128,7 @@ async fn tell(namespace: &Namespace) -> Result<()> {
         .delete("shop", &Default::default())
         .await?;
     until("no HTTPRoute is left", SOON, async || {
-        let left = of(namespace).await?;
+        let left = written_for(namespace).await?;
         let left: Vec<_> = left.iter().map(ResourceExt::name_any).collect();
         ensure!(left.is_empty(), "{left:?}");
         Ok(())
@@ -139,7 +139,7 @@ async fn tell(namespace: &Namespace) -> Result<()> {
 /// Waits until the Gateway has accepted the one HTTPRoute.
 async fn attached(namespace: &Namespace) -> Result<()> {
     until("the HTTPRoute is accepted", SOON, async || {
-        let routes = of(namespace).await?;
+        let routes = written_for(namespace).await?;
         let route = routes.items.first().context("there is none")?;
         let parents = route.data["status"]["parents"].as_array();
         let conditions = parents
@@ -154,15 +154,15 @@ async fn attached(namespace: &Namespace) -> Result<()> {
     .await
 }
 
-/// Those beside the activator.
+/// The HTTPRoutes in the activator's namespace.
 fn http_routes(namespace: &Namespace) -> Api<DynamicObject> {
     let kind = GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "HTTPRoute");
     let kind = ApiResource::from_gvk(&kind);
     Api::namespaced_with(namespace.client.clone(), NAMESPACE, &kind)
 }
 
-/// Those that Thaw wrote for the namespace.
-async fn of(namespace: &Namespace) -> Result<ObjectList<DynamicObject>> {
+/// Those that Thaw wrote for this one.
+async fn written_for(namespace: &Namespace) -> Result<ObjectList<DynamicObject>> {
     let labels = format!("{}={}", names::NAMESPACE, namespace.name);
     let params = ListParams::default().labels(&labels);
     Ok(http_routes(namespace).list(&params).await?)

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
 use e2e::{
-    audit::{self, Call, Right},
+    audit::{self, Right},
     namespace::SOON,
     platform::{self, NAMESPACE},
     story, until,
@@ -168,15 +168,7 @@ async fn every_call_was_allowed_and_every_right_was_used() -> Result<()> {
                 .iter()
                 .any(|(from, to)| *from <= at && to.is_none_or(|to| at <= to))
         });
-        // An API server that has just started refuses what it has not read the roles for, and grants the same a moment later.
-        let asked = |call: &Call| {
-            let component = call.component()?.to_owned();
-            Some((component, call.right()?, call.namespace().to_owned()))
-        };
-        let granted = calls.iter().filter(|call| call.has_succeeded());
-        let granted: BTreeSet<_> = granted.filter_map(asked).collect();
-        let forbidden =
-            forbidden.filter(|call| asked(call).is_none_or(|asked| !granted.contains(&asked)));
+        let forbidden = forbidden.filter(|call| !audit::is_granted_later(call, &calls));
         let forbidden: Vec<_> = forbidden.collect();
         ensure!(
             forbidden.is_empty(),
