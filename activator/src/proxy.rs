@@ -15,12 +15,12 @@ mod tunnel;
 pub(crate) mod upload;
 mod waiting;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode, Version,
-    header::{CONNECTION, EXPECT, TRANSFER_ENCODING, UPGRADE},
+    header::{CONNECTION, TRANSFER_ENCODING, UPGRADE},
     request::Parts,
 };
 use http_body_util::{Either, Full};
@@ -40,11 +40,12 @@ use access::Access;
 use answer::{Failure, Place};
 use body::AnswerBody;
 use form::Form;
+pub(crate) use head::Peer;
 pub use head::TrustedProxies;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub use head::fuzzing;
-use head::{Added, Asked, Peer};
+use head::{Added, Asked};
 pub use patience::Rate;
 use running::{Answered, Running, Unanswered};
 use timing::Timing;
@@ -96,9 +97,9 @@ impl Proxy {
     ///
     /// # Cancel safety
     /// Dropping the future gives up a place in the queue. An invocation that has begun goes on to its end without a reader.
-    pub(crate) async fn serve(&self, arrival: Box<Arrival>, peer: IpAddr, door: Door) -> Answer {
+    pub(crate) async fn serve(&self, arrival: Box<Arrival>, peer: &Peer, door: Door) -> Answer {
         let id = head::request_id(&arrival.parts.headers);
-        let mut access = Access::begin(&arrival.parts, &id, peer);
+        let mut access = Access::begin(&arrival.parts, &id, peer.address);
         let mut answer = self.answer(arrival, &id, (peer, door), &mut access).await;
         if let Some(access) = access {
             access.answered(&mut answer);
@@ -110,7 +111,7 @@ impl Proxy {
         &self,
         arrival: Box<Arrival>,
         id: &HeaderValue,
-        (peer, door): (IpAddr, Door),
+        (peer, door): (&Peer, Door),
         access: &mut Option<Box<Access>>,
     ) -> Answer {
         let parts = &arrival.parts;
@@ -125,7 +126,7 @@ impl Proxy {
             Ok(target) => target,
             Err(failure) => return last(refuse(&failure, nowhere, None), version),
         };
-        let length = target.length;
+        let (length, waits) = (target.length, target.waits);
         let found = self.settled(&target.host, parts.uri.path(), door).await;
         let (function, route) = match found {
             Ok(found) => found,
@@ -143,14 +144,14 @@ impl Proxy {
         let added = Added {
             id,
             prefix: &route.path,
-            peer: Peer {
-                address: peer,
-                is_trusted: self.trusted.trust(peer),
-            },
+            peer,
             asked: &asked,
             length,
+            waits,
         };
-        match self.invoke(&route, arrival, &added).await {
+        // A call may be silent for as long as both sides like.
+        let rate = self.body_rate.filter(|_| form != Form::Grpc);
+        match invoke(&route, arrival, &added, rate).await {
             Ok(answer) => answer,
             Err(failure) => refuse(&failure, place, key),
         }
@@ -201,40 +202,40 @@ impl Proxy {
             .answer(place, &id, Form::default())
             .map(Either::Left)
     }
+}
 
-    /// Runs one invocation up to the head of its answer.
-    async fn invoke(
-        &self,
-        route: &Route,
-        arrival: Box<Arrival>,
-        added: &Added<'_>,
-    ) -> Result<Answer, Failure> {
-        let limit = route.limits.request_bytes;
-        if added.length.is_some_and(|length| length > limit) {
-            return Err(Failure::RequestTooLarge { limit });
-        }
-        let entrypoint = route.target.as_ref().map_err(|why| match why {
-            Some(why) => Failure::NoRevision(why.clone()),
-            None => Failure::NotYet,
-        })?;
-        let mut onward = onward(self.body_rate, route, entrypoint, arrival, added);
-        let (ahead, upload) = (onward.ahead, onward.upload);
-        let arrived = Instant::now();
-        let slot = admit(entrypoint, &mut onward.request, ahead, limit).await?;
-        let mut running = Running::start(slot, onward.request, upload.clone(), route);
-        let answered = loop {
-            match running.head().await {
-                Ok(answered) => break answered,
-                Err(Unanswered::Unreached(request)) => {
-                    let slot = Box::pin(again(entrypoint, running.into_slot())).await?;
-                    running = Running::start(slot, request, upload.clone(), route);
-                }
-                Err(Unanswered::Failed(failure)) => return Err(failure),
-            }
-        };
-        let client = onward.client.filter(|_| added.asked.upgrade.is_some());
-        pass_on(answered, client, entrypoint, arrived, added.id)
+/// Runs one invocation up to the head of its answer.
+async fn invoke(
+    route: &Route,
+    arrival: Box<Arrival>,
+    added: &Added<'_>,
+    rate: Option<Rate>,
+) -> Result<Answer, Failure> {
+    let limit = route.limits.request_bytes;
+    if added.length.is_some_and(|length| length > limit) {
+        return Err(Failure::RequestTooLarge { limit });
     }
+    let entrypoint = route.target.as_ref().map_err(|why| match why {
+        Some(why) => Failure::NoRevision(why.clone()),
+        None => Failure::NotYet,
+    })?;
+    let mut onward = onward(rate, route, entrypoint, arrival, added);
+    let (ahead, upload) = (onward.ahead, onward.upload);
+    let arrived = Instant::now();
+    let slot = admit(entrypoint, &mut onward.request, ahead, limit).await?;
+    let mut running = Running::start(slot, onward.request, upload.clone(), route);
+    let answered = loop {
+        match running.head().await {
+            Ok(answered) => break answered,
+            Err(Unanswered::Unreached(request)) => {
+                let slot = Box::pin(again(entrypoint, running.into_slot())).await?;
+                running = Running::start(slot, request, upload.clone(), route);
+            }
+            Err(Unanswered::Failed(failure)) => return Err(failure),
+        }
+    };
+    let client = onward.client.filter(|_| added.asked.upgrade.is_some());
+    pass_on(answered, client, entrypoint, arrived, added.id)
 }
 
 /// After a head that another server may read in another way, nothing more is read from its connection (RFC 9112 §6.3): what looks like
@@ -274,10 +275,11 @@ fn onward(
     let listens = line.clone().filter(|_| parts.version == Version::HTTP_11);
     let client = parts.extensions.remove::<OnUpgrade>();
     // A client that waits to be asked for its body is asked by an instance.
-    let waits = parts.headers.contains_key(EXPECT);
-    let ahead = if waits { 0 } else { route.limits.buffer_bytes };
-    // A call may be silent for as long as both sides like.
-    let rate = rate.filter(|_| !form::is_grpc(&parts.headers));
+    let ahead = if added.waits {
+        0
+    } else {
+        route.limits.buffer_bytes
+    };
     head::prepare(&mut parts, added);
     if added.length.is_none() && !body.is_end_stream() {
         // hyper leaves the body of a GET without a length out.
@@ -287,7 +289,7 @@ fn onward(
     let bytes = entrypoint.meter.request_bytes();
     let (body, upload) = RequestBody::new(body, route.limits.request_bytes, rate, bytes);
     let mut request = Box::new(Request::from_parts(parts, body));
-    let invitation = interim::listen(&mut request, listens);
+    let invitation = interim::listen(&mut request, listens, added.waits);
     request.body_mut().waits_for(invitation);
     request.body_mut().came_over(line);
     Onward {
@@ -337,10 +339,8 @@ fn pass_on(
         exec: started.elapsed(),
     };
     meter.answered(timing.kind(), head.status.as_u16());
-    let protocol = head.headers.remove(UPGRADE);
-    head::strip_hop_by_hop(&mut head.headers);
-    head.headers.remove(head::ERROR);
-    head.headers.insert(head::REQUEST_ID, id.clone());
+    let protocol = upgrade.as_ref().and_then(|_| head.headers.remove(UPGRADE));
+    head::prepare_answer(&mut head.headers, id);
     head.version = Version::HTTP_11;
     timing.write(&mut head.headers);
     let Some(instance) = upgrade else {

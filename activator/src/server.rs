@@ -30,7 +30,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    proxy::{Proxy, answer::Failure},
+    proxy::{Peer, Proxy, answer::Failure},
     settings::Edge,
 };
 use connection::{ClientConnection, Protocols};
@@ -105,8 +105,8 @@ impl Server {
                 continue;
             };
             let connection = ClientConnection {
+                peer: Peer::new(peer, self.proxy.trusted.trust(peer)),
                 server: self.clone(),
-                peer,
                 door,
                 phase: place.phase.clone(),
                 stop: stop.clone(),

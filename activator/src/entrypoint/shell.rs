@@ -1,6 +1,10 @@
 //! The state behind the lock, and what an input leads to.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{sync::oneshot, time::Instant};
 
@@ -19,7 +23,7 @@ pub(super) struct Shell {
     pub(super) engine: Engine,
     /// When each arrived, and how it learns the outcome.
     waiters: HashMap<WaiterId, (Instant, oneshot::Sender<Result<Slot, Refusal>>)>,
-    pub(super) members: HashMap<InstanceId, Member>,
+    pub(super) members: BTreeMap<InstanceId, Member>,
     /// UID in the cluster → instance, and the version that was seen last.
     pub(super) by_uid: HashMap<String, (InstanceId, u64)>,
     last_id: u64,
@@ -37,7 +41,7 @@ impl Shell {
         Self {
             engine: Engine::paced(settings),
             waiters: HashMap::new(),
-            members: HashMap::new(),
+            members: BTreeMap::new(),
             by_uid: HashMap::new(),
             last_id: 0,
             wake: None,
@@ -73,7 +77,6 @@ impl Shell {
     /// An entrypoint at zero keeps no memory for instances and waiters.
     pub(super) fn shrink(&mut self) {
         if self.members.is_empty() {
-            self.members.shrink_to_fit();
             self.by_uid.shrink_to_fit();
             self.waiters.shrink_to_fit();
         }

@@ -16,7 +16,7 @@ use std::borrow::Cow;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Uri, Version,
-    header::{COOKIE, HOST, TRAILER},
+    header::{CONTENT_LENGTH, COOKIE, HOST, TRAILER},
     request::Parts,
     uri::PathAndQuery,
 };
@@ -24,7 +24,7 @@ use http::{
 use super::answer::Failure;
 pub(crate) use forwarded::Peer;
 pub use forwarded::TrustedProxies;
-pub(crate) use hops::{Asked, agree, strip as strip_hop_by_hop};
+pub(crate) use hops::{Asked, agree};
 
 /// Kept if the client sent it, else made.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -60,6 +60,8 @@ pub(crate) struct Target<'a> {
     pub(crate) host: Cow<'a, str>,
     /// `content-length`, if there is one.
     pub(crate) length: Option<u64>,
+    /// `expect: 100-continue`: the client waits to be asked for its body.
+    pub(crate) waits: bool,
     /// `OPTIONS *`: it is about the server and not about a function (RFC 9110 §9.3.7).
     pub(crate) is_server: bool,
 }
@@ -91,13 +93,14 @@ pub(crate) fn check(parts: &Parts) -> Result<Target<'_>, Failure> {
     let length = framing::length(parts).map_err(bad)?;
     framing::edges(parts).map_err(bad)?;
     framing::once(&parts.headers).map_err(bad)?;
-    framing::expectation(&parts.headers)?;
+    let waits = framing::expectation(&parts.headers)?;
     if loops::is_loop(&parts.headers) {
         return Err(Failure::LoopDetected);
     }
     Ok(Target {
         host,
         length,
+        waits,
         is_server,
     })
 }
@@ -125,25 +128,24 @@ pub(crate) struct Added<'a> {
     pub(crate) id: &'a HeaderValue,
     /// Path of the entrypoint.
     pub(crate) prefix: &'a str,
-    pub(crate) peer: Peer,
+    pub(crate) peer: &'a Peer,
     /// What the instance is asked for over its connection.
     pub(crate) asked: &'a Asked,
     /// `content-length`, as [`check`] read it.
     pub(crate) length: Option<u64>,
+    /// The client waits to be asked for its body.
+    pub(crate) waits: bool,
 }
 
 /// Makes a checked head one for the function. Fields that only concern this connection go first, so that a client cannot have Thaw's own
 /// stripped by naming them in `Connection`.
 pub(crate) fn prepare(parts: &mut Parts, added: &Added<'_>) {
     let headers = &mut parts.headers;
-    hops::strip(headers);
-    strip_look_alikes(headers);
+    hops::strip(headers, |name| {
+        is_misleading(name) || forwarded::is_forged(name, added.peer)
+    });
     if headers.contains_key(TRAILER) {
         strip_trailers(headers, added.length);
-    }
-    // CGI takes `Proxy` for its HTTP_PROXY.
-    for name in [ERROR, HeaderName::from_static("proxy")] {
-        headers.remove(name);
     }
     if let Some(authority) = parts.uri.authority()
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
@@ -180,7 +182,7 @@ fn origin_form(uri: Uri) -> Uri {
 
 /// HTTP/2 may split cookies over several fields, HTTP/1.1 may not (RFC 9113 §8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
-    if headers.get_all(COOKIE).iter().nth(1).is_some() {
+    if framing::has_second_lines(headers) && headers.get_all(COOKIE).iter().nth(1).is_some() {
         join(headers, &COOKIE, b"; ", None);
     }
 }
@@ -214,20 +216,30 @@ pub(crate) fn strip_taken(trailers: &mut HeaderMap) {
     }
 }
 
-/// Removes fields that a program might take for others.
-fn strip_look_alikes(headers: &mut HeaderMap) {
-    let names = headers
-        .keys()
-        .filter(|name| name.as_str().contains('_') && is_taken(name.as_str()));
-    for name in names.cloned().collect::<Vec<_>>() {
-        headers.remove(name);
-    }
+/// Makes the head of an answer one for the client. Only Thaw's own answers may say that they are.
+pub(crate) fn prepare_answer(headers: &mut HeaderMap, id: &HeaderValue) {
+    hops::strip(headers, |name| *name == ERROR);
+    headers.insert(REQUEST_ID, id.clone());
 }
 
-fn append_list(headers: &mut HeaderMap, name: HeaderName, item: String) {
+/// Makes what an instance says before its answer something for the client.
+pub(crate) fn prepare_interim(headers: &mut HeaderMap) {
+    hops::strip(headers, |name| {
+        *name == CONTENT_LENGTH || is_taken(name.as_str())
+    });
+}
+
+/// Whether a program might take a field for one of Thaw's, or for something else. CGI takes `Proxy` for its HTTP_PROXY.
+fn is_misleading(name: &HeaderName) -> bool {
+    *name == ERROR
+        || name.as_str() == "proxy"
+        || name.as_str().contains('_') && is_taken(name.as_str())
+}
+
+fn append_list(headers: &mut HeaderMap, name: HeaderName, item: HeaderValue) {
     if headers.contains_key(&name) {
         join(headers, &name, b", ", Some(item.as_bytes()));
-    } else if let Ok(item) = HeaderValue::try_from(item) {
+    } else {
         headers.insert(name, item);
     }
 }

@@ -10,10 +10,7 @@ use std::{
     time::Duration,
 };
 
-use http::{
-    HeaderMap, Request, StatusCode,
-    header::{CONTENT_LENGTH, EXPECT},
-};
+use http::{HeaderMap, Request, StatusCode};
 use tokio::time::{Timeout, timeout};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -32,11 +29,12 @@ pub(super) struct Invitation {
 }
 
 /// Listens to it, and passes it on. What comes back says when the body is wanted, if the client waits to be asked for it.
-pub(super) fn listen<B>(request: &mut Request<B>, line: Option<Line>) -> Option<Invitation> {
-    let expects = request.headers().get(EXPECT);
-    let expects =
-        expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    let said = expects.then(CancellationToken::new);
+pub(super) fn listen<B>(
+    request: &mut Request<B>,
+    line: Option<Line>,
+    waits: bool,
+) -> Option<Invitation> {
+    let said = waits.then(CancellationToken::new);
     if said.is_none() && line.is_none() {
         return None;
     }
@@ -58,9 +56,7 @@ pub(super) fn listen<B>(request: &mut Request<B>, line: Option<Line>) -> Option<
 /// The fields of an interim answer that are for the client.
 fn passed_on(headers: &HeaderMap) -> HeaderMap {
     let mut headers = headers.clone();
-    head::strip_hop_by_hop(&mut headers);
-    head::strip_taken(&mut headers);
-    headers.remove(CONTENT_LENGTH);
+    head::prepare_interim(&mut headers);
     headers
 }
 

@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    net::IpAddr,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -28,7 +27,7 @@ use super::{
     version::{self, NoBeginning, Version},
 };
 use crate::{
-    proxy::{self, Arrival, answer::Failure, form},
+    proxy::{self, Arrival, Peer, answer::Failure, form},
     settings::Edge,
 };
 
@@ -80,7 +79,7 @@ impl Protocols {
 #[derive(Clone, Debug)]
 pub(super) struct ClientConnection {
     pub(super) server: Arc<Server>,
-    pub(super) peer: IpAddr,
+    pub(super) peer: Peer,
     pub(super) door: Door,
     pub(super) phase: Arc<Phase>,
     pub(super) stop: CancellationToken,
@@ -181,7 +180,7 @@ impl ClientConnection {
                     .proxy
                     .refuse_unrouted(&failure, &arrival.parts.headers)
             } else {
-                server.proxy.serve(arrival, self.peer, self.door).await
+                server.proxy.serve(arrival, &self.peer, self.door).await
             };
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             self.phase.becomes_tunnel();

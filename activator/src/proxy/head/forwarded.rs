@@ -1,6 +1,6 @@
 //! Who sent a request: `Forwarded` (RFC 7239) and `X-Forwarded-{For,Proto,Host}`, and whose word counts for them.
 
-use std::{fmt::Write, net::IpAddr, str::FromStr};
+use std::{borrow::Cow, net::IpAddr, str::FromStr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::FORWARDED};
 use ipnet::IpNet;
@@ -69,11 +69,27 @@ impl FromStr for TrustedProxies {
     }
 }
 
-/// The other end of the connection.
-#[derive(Clone, Copy, Debug)]
+/// The other end of a connection, and what every request on it says about it.
+#[derive(Clone, Debug)]
 pub(crate) struct Peer {
     pub(crate) address: IpAddr,
-    pub(crate) is_trusted: bool,
+    is_trusted: bool,
+    /// In `X-Forwarded-For`.
+    text: HeaderValue,
+    /// In `Forwarded`.
+    node: String,
+}
+
+impl Peer {
+    pub(crate) fn new(address: IpAddr, is_trusted: bool) -> Self {
+        let text = HeaderValue::try_from(address.to_string()).expect("an address is ASCII");
+        Self {
+            address,
+            is_trusted,
+            text,
+            node: node(Some(address)),
+        }
+    }
 }
 
 /// Whether only a proxy may say this.
@@ -81,21 +97,13 @@ pub(super) fn is_believed(name: &str) -> bool {
     name.starts_with("x-forwarded-") || BELIEVED.contains(&name)
 }
 
-/// Removes what a client has no business to say.
-fn forget(headers: &mut HeaderMap) {
-    let said = headers
-        .keys()
-        .filter(|name| **name == FORWARDED || is_believed(name.as_str()));
-    for name in said.cloned().collect::<Vec<_>>() {
-        headers.remove(name);
-    }
+/// Whether this peer has no business to say it.
+pub(super) fn is_forged(name: &HeaderName, peer: &Peer) -> bool {
+    !peer.is_trusted && (*name == FORWARDED || is_believed(name.as_str()))
 }
 
-/// Says where the request came from: after what trusted proxies said, and in place of what others did.
-pub(super) fn write(headers: &mut HeaderMap, host: &HeaderValue, peer: Peer) {
-    if !peer.is_trusted {
-        forget(headers);
-    }
+/// Says where the request came from, after what trusted proxies said.
+pub(super) fn write(headers: &mut HeaderMap, host: &HeaderValue, peer: &Peer) {
     let proto = proto(headers);
     headers.insert(PROTO, HeaderValue::from_static(proto));
     let said = headers.get(HOST).filter(|said| {
@@ -103,16 +111,16 @@ pub(super) fn write(headers: &mut HeaderMap, host: &HeaderValue, peer: Peer) {
         said.and_then(host::parse).is_some()
     });
     let host = said.unwrap_or(host).clone();
-    if headers.contains_key(FORWARDED) {
-        append_list(headers, FORWARDED, element(Some(peer.address), None));
+    let list = if headers.contains_key(FORWARDED) {
+        peer.node.clone()
     } else {
-        let list = chain(headers, peer.address, (proto, &host));
-        if let Ok(list) = HeaderValue::try_from(list) {
-            headers.insert(FORWARDED, list);
-        }
+        chain(headers, peer, (proto, &host))
+    };
+    if let Ok(list) = HeaderValue::try_from(list) {
+        append_list(headers, FORWARDED, list);
     }
     headers.insert(HOST, host);
-    append_list(headers, FOR, peer.address.to_string());
+    append_list(headers, FOR, peer.text.clone());
 }
 
 /// What the client spoke. With several proxies the first has said it.
@@ -125,35 +133,27 @@ fn proto(headers: &HeaderMap) -> &'static str {
     }
 }
 
-/// `Forwarded` made of the other three. Most proxies send only those, and programs that know `Forwarded` look at nothing else.
-fn chain(headers: &HeaderMap, peer: IpAddr, said: (&str, &HeaderValue)) -> String {
+/// `Forwarded` (RFC 7239 §4) made of the other three. Most proxies send only those, and programs that know `Forwarded` look at nothing else.
+fn chain(headers: &HeaderMap, peer: &Peer, (proto, host): (&str, &HeaderValue)) -> String {
     let lines = headers.get_all(FOR).iter();
     let texts = lines.filter_map(|line| line.to_str().ok());
     let before = texts.flat_map(|text| text.split(','));
-    let nodes = before
-        .map(|node| node.trim().parse().ok())
-        .chain([Some(peer)]);
-    let mut said = Some(said);
-    let elements = nodes.map(|node| element(node, said.take()));
-    elements
-        .reduce(|list, next| list + ", " + &next)
-        .unwrap_or_default()
+    let before = before.map(|said| Cow::Owned(node(said.trim().parse().ok())));
+    let mut nodes = before.chain([Cow::Borrowed(&*peer.node)]);
+    let first = nodes.next().unwrap_or_default();
+    let host = host.to_str().unwrap_or_default();
+    let quote = if host.contains([':', '[']) { "\"" } else { "" };
+    let first = [&first, ";host=", quote, host, quote, ";proto=", proto].concat();
+    nodes.fold(first, |list, next| list + ", " + &next)
 }
 
-/// One `forwarded-element` (RFC 7239 §4 and §6).
-fn element(node: Option<IpAddr>, said: Option<(&str, &HeaderValue)>) -> String {
-    let mut text = match node {
-        Some(IpAddr::V6(node)) => format!("for=\"[{node}]\""),
-        Some(IpAddr::V4(node)) => format!("for={node}"),
+/// Who is meant, as a `forwarded-element` says it (RFC 7239 §6).
+fn node(address: Option<IpAddr>) -> String {
+    match address {
+        Some(IpAddr::V6(address)) => format!("for=\"[{address}]\""),
+        Some(IpAddr::V4(address)) => format!("for={address}"),
         None => "for=unknown".to_owned(),
-    };
-    if let Some((proto, host)) = said {
-        let host = host.to_str().unwrap_or_default();
-        let quote = if host.contains([':', '[']) { "\"" } else { "" };
-        write!(text, ";host={quote}{host}{quote};proto={proto}")
-            .expect("a String takes everything");
     }
-    text
 }
 
 #[cfg(test)]

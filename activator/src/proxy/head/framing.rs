@@ -75,6 +75,9 @@ pub(super) fn edges(parts: &Parts) -> Result<(), &'static str> {
 /// # Errors
 /// What is wrong, for the client.
 pub(super) fn once(headers: &HeaderMap) -> Result<(), &'static str> {
+    if !has_second_lines(headers) {
+        return Ok(());
+    }
     for (name, problem) in &ONCE {
         if headers.get_all(name).iter().nth(1).is_some() {
             return Err(problem);
@@ -83,17 +86,22 @@ pub(super) fn once(headers: &HeaderMap) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// `100-continue` is met here, when the instance takes the body; nothing else can be (RFC 9110 §10.1.1 has 417 for that, after which clients
+/// Whether any field has more than one line; next to none has.
+pub(super) fn has_second_lines(headers: &HeaderMap) -> bool {
+    headers.len() > headers.keys_len()
+}
+
+/// Whether the client waits to be asked for its body. `100-continue` is met here, when the instance takes the body; nothing else can be (RFC 9110 §10.1.1 has 417 for that, after which clients
 /// try again without).
 ///
 /// # Errors
 /// [`Failure::ExpectationFailed`].
-pub(super) fn expectation(headers: &HeaderMap) -> Result<(), Failure> {
+pub(super) fn expectation(headers: &HeaderMap) -> Result<bool, Failure> {
     let is_met = |sent: &HeaderValue| sent.as_bytes().eq_ignore_ascii_case(b"100-continue");
     let mut sent = headers.get_all(EXPECT).iter();
     match (sent.next(), sent.next()) {
-        (None, _) => Ok(()),
-        (Some(only), None) if is_met(only) => Ok(()),
+        (None, _) => Ok(false),
+        (Some(only), None) if is_met(only) => Ok(true),
         _ => Err(Failure::ExpectationFailed),
     }
 }

@@ -199,16 +199,15 @@ fn head(input: &[u8]) -> Option<Parts> {
 }
 
 fn pass_on(parts: &mut Parts, asked: &Asked, length: Option<u64>, is_trusted: bool) {
-    let peer = Peer {
-        address: "10.0.0.9".parse().expect("an address"),
-        is_trusted,
-    };
+    let address = "10.0.0.9".parse().expect("an address");
+    let peer = Peer::new(address, is_trusted);
     let added = Added {
         id: &HeaderValue::from_static("r"),
         prefix: "/a",
-        peer,
+        peer: &peer,
         asked,
         length,
+        waits: false,
     };
     prepare(parts, &added);
 }

@@ -30,11 +30,7 @@ pub(super) fn is_loop(headers: &HeaderMap) -> bool {
 
 /// Notes this passage.
 pub(super) fn mark(headers: &mut HeaderMap) {
-    if headers.contains_key(CDN_LOOP) {
-        super::append_list(headers, CDN_LOOP, MARK.to_owned());
-    } else {
-        headers.insert(CDN_LOOP, HeaderValue::from_static(MARK));
-    }
+    super::append_list(headers, CDN_LOOP, HeaderValue::from_static(MARK));
 }
 
 #[cfg(test)]

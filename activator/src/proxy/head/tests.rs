@@ -13,16 +13,15 @@ fn parts(uri: &str, headers: &[(&str, &str)]) -> Parts {
 /// As the proxy does it, for a peer that nobody trusts.
 fn prepared(parts: &mut Parts, id: &HeaderValue, prefix: &str) {
     let length = check(parts).unwrap().length;
-    let peer = Peer {
-        address: "10.0.0.9".parse().unwrap(),
-        is_trusted: false,
-    };
+    let address = "10.0.0.9".parse().unwrap();
+    let peer = Peer::new(address, false);
     let added = Added {
         id,
         prefix,
-        peer,
+        peer: &peer,
         asked: &Asked::of(parts),
         length,
+        waits: false,
     };
     prepare(parts, &added);
 }

@@ -5,11 +5,9 @@ fn written(sent: &[(&'static str, &str)], is_trusted: bool) -> HeaderMap {
     for (name, value) in sent {
         headers.append(*name, value.parse().unwrap());
     }
-    let peer = Peer {
-        address: "10.0.0.9".parse().unwrap(),
-        is_trusted,
-    };
-    write(&mut headers, &HeaderValue::from_static("shop.test"), peer);
+    let peer = Peer::new("10.0.0.9".parse().unwrap(), is_trusted);
+    super::super::hops::strip(&mut headers, |name| is_forged(name, &peer));
+    write(&mut headers, &HeaderValue::from_static("shop.test"), &peer);
     headers
 }
 
