@@ -4,9 +4,10 @@ use std::{
     future::poll_fn,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 /// Rings when a deadline has passed. A deadline that moves away costs nothing: the timer stays as it is, and looks again when it fires.
 #[derive(Debug, Default)]
@@ -30,6 +31,14 @@ impl Alarm {
         Poll::Pending
     }
 
+    /// The task is woken within this time.
+    pub(crate) fn wake_within(&mut self, time: Duration, cx: &mut Context<'_>) {
+        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep(time)));
+        while sleep.as_mut().poll(cx).is_ready() {
+            sleep.as_mut().reset(Instant::now() + time);
+        }
+    }
+
     /// Waits until then; for ever if there is no such time.
     ///
     /// # Cancel safety
@@ -44,9 +53,25 @@ impl Alarm {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_wakes_again_and_again() {
+        let start = Instant::now();
+        let mut alarm = Alarm::default();
+        let mut woken = 0;
+        poll_fn(|cx| {
+            alarm.wake_within(Duration::from_secs(10), cx);
+            woken += 1;
+            if woken > 3 {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+        assert_eq!(start.elapsed().as_secs(), 30);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn it_rings_at_the_deadline_wherever_that_has_moved() {

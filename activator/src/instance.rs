@@ -17,13 +17,13 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
+use http::Response;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::{
     alarm::Alarm,
-    proxy::{body::Ongoing, upload::RequestBody},
+    proxy::{body::Ongoing, upload::InstanceRequest},
 };
 pub use connection::{Address, Connection};
 pub(crate) use deadlines::{Deadlines, Watched};
@@ -73,7 +73,7 @@ pub enum SendError {
         /// What the network said.
         source: io::Error,
         /// The request, unread.
-        request: Box<Request<RequestBody>>,
+        request: Box<InstanceRequest>,
     },
     /// The instance may have seen it.
     #[error("instance broke off: {0}")]
@@ -168,7 +168,7 @@ impl Instance {
     /// [`SendError::Unreached`] promises that the instance has not begun with it.
     pub(crate) async fn send(
         self: Arc<Self>,
-        mut request: Box<Request<RequestBody>>,
+        mut request: Box<InstanceRequest>,
     ) -> Result<(Response<Incoming>, Connection), SendError> {
         while let Some(mut connection) = self.take_kept() {
             if !connection.is_ready().await {
@@ -196,7 +196,7 @@ impl Instance {
         }
     }
 
-    fn unreached(&self, source: io::Error, request: Box<Request<RequestBody>>) -> SendError {
+    fn unreached(&self, source: io::Error, request: Box<InstanceRequest>) -> SendError {
         SendError::Unreached {
             instance: self.name.clone(),
             source,

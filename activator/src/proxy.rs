@@ -50,7 +50,7 @@ pub use patience::Rate;
 use running::{Answered, Running, Unanswered};
 use timing::Timing;
 use tunnel::Tunnel;
-use upload::{RequestBody, Upload};
+use upload::{InstanceRequest, RequestBody, Upload};
 
 /// How long a request waits for the first revision of an entrypoint to be seen: well above what a watch lags behind.
 const DEPLOYED: Duration = Duration::from_secs(5);
@@ -221,7 +221,7 @@ async fn invoke(
     })?;
     let mut onward = onward(rate, route, entrypoint, arrival, added);
     let (ahead, upload) = (onward.ahead, onward.upload);
-    let arrived = Instant::now();
+    let arrived = upload.begun();
     let slot = admit(entrypoint, &mut onward.request, ahead, limit).await?;
     let mut running = Running::start(slot, onward.request, upload.clone(), route);
     let answered = loop {
@@ -250,7 +250,7 @@ fn last(mut answer: Answer, version: Version) -> Answer {
 
 /// A request on its way to an instance.
 struct Onward {
-    request: Box<Request<RequestBody>>,
+    request: Box<InstanceRequest>,
     upload: Arc<Upload>,
     /// The connection of its client, should it switch protocols.
     client: Option<OnUpgrade>,
@@ -303,7 +303,7 @@ fn onward(
 /// Waits for a slot. Meanwhile this much of the body is read.
 async fn admit(
     entrypoint: &Entrypoint,
-    request: &mut Request<RequestBody>,
+    request: &mut InstanceRequest,
     ahead: u64,
     limit: u64,
 ) -> Result<Slot, Failure> {

@@ -22,7 +22,8 @@ const LABEL: usize = 63;
 /// digits, `-`, `_` and dots, since what else RFC 3986 §3.2.2 would allow, percent signs above all, is no name in DNS.
 pub fn normal(name: &str) -> Option<Cow<'_, str>> {
     let name = name.strip_suffix('.').unwrap_or(name);
-    if name.len() > NAME || !name.split('.').all(is_sent) {
+    let mut labels = name.as_bytes().split(|&byte| byte == b'.');
+    if name.len() > NAME || !labels.all(is_sent) {
         return None;
     }
     Some(if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -32,9 +33,9 @@ pub fn normal(name: &str) -> Option<Cow<'_, str>> {
     })
 }
 
-fn is_sent(label: &str) -> bool {
-    let is_in_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    !label.is_empty() && label.bytes().all(is_in_name)
+fn is_sent(label: &[u8]) -> bool {
+    let is_in_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    !label.is_empty() && label.iter().all(is_in_name)
 }
 
 /// The hosts that a manifest asks for, each once, in its order and as [`normal`] spells them; without those that are no host.

@@ -60,7 +60,7 @@ pub struct Slot {
     pub(crate) instance: Arc<Instance>,
     /// When the invocation began to wait.
     pub(super) arrived: Instant,
-    pub(super) started: Instant,
+    pub(crate) started: Instant,
     /// How long the instance booted, if this invocation waited for it.
     pub(crate) boot: Option<Duration>,
     /// How long it took to thaw for this invocation.

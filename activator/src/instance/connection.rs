@@ -6,7 +6,7 @@ use std::{io, net::SocketAddr, time::Duration};
 use crds::function::Protocol;
 use futures::{TryFutureExt, future::Either};
 use http::{
-    Request, Response, Uri, Version,
+    Response, Uri, Version,
     header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE},
     uri::{Authority, Scheme},
 };
@@ -18,7 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::TcpStream, time::Instant};
 
 use super::kept::{Kept, Lent, is_unprocessed};
-use crate::proxy::upload::RequestBody;
+use crate::proxy::upload::{InstanceRequest, RequestBody};
 
 /// One attempt to connect to an instance that boots. A pod address that nobody answers yet drops the first packet silently.
 pub(super) const BOOTING: Duration = Duration::from_secs(1);
@@ -52,7 +52,7 @@ pub struct Connection {
 
 #[derive(Debug)]
 enum Sender {
-    Http1(http1::SendRequest<RequestBody>),
+    Http1(http1::SendRequest<Box<RequestBody>>),
     H2c(http2::SendRequest<Lent>),
 }
 
@@ -60,11 +60,11 @@ enum Sender {
 pub(super) struct Failed {
     pub(super) error: hyper::Error,
     /// The request, if the instance has not begun with it.
-    pub(super) request: Option<Request<RequestBody>>,
+    pub(super) request: Option<InstanceRequest>,
 }
 
-impl From<TrySendError<Request<RequestBody>>> for Failed {
-    fn from(mut error: TrySendError<Request<RequestBody>>) -> Self {
+impl From<TrySendError<InstanceRequest>> for Failed {
+    fn from(mut error: TrySendError<InstanceRequest>) -> Self {
         let request = error.take_message();
         let error = error.into_error();
         Self { error, request }
@@ -114,7 +114,7 @@ impl Connection {
     /// Sends one request; the error gives it back if the instance has not begun with it.
     pub(super) fn send(
         &mut self,
-        request: Request<RequestBody>,
+        request: InstanceRequest,
     ) -> impl Future<Output = Result<Response<Incoming>, Failed>> {
         match &mut self.sender {
             Sender::Http1(sender) => {
@@ -136,7 +136,7 @@ impl Connection {
 
 async fn send_http2(
     sender: &mut http2::SendRequest<Lent>,
-    mut request: Request<RequestBody>,
+    mut request: InstanceRequest,
 ) -> Result<Response<Incoming>, Failed> {
     speak_http2(&mut request);
     // hyper does not pass `100 Continue` on from HTTP/2: to wait for it would be to wait in vain.
@@ -154,7 +154,7 @@ async fn send_http2(
 
 /// HTTP/2 says the host in the target, frames say where a body ends, and nothing is said about the connection (RFC 9113 §8.3.1 and
 /// §8.2.2). Done twice, it changes nothing.
-fn speak_http2(request: &mut Request<RequestBody>) {
+fn speak_http2(request: &mut InstanceRequest) {
     let headers = request.headers_mut();
     for name in [CONNECTION, UPGRADE, TRANSFER_ENCODING] {
         headers.remove(name);

@@ -13,7 +13,7 @@ use h2::Reason;
 use http::{HeaderMap, Request, request::Parts};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 
-use crate::proxy::upload::{RequestBody, RequestBodyError};
+use crate::proxy::upload::{InstanceRequest, RequestBody, RequestBodyError};
 
 /// So much of a body is kept: what a server takes of it before it has said a word (RFC 9113 §6.9.2), and one piece.
 const MOST: usize = 64 << 10;
@@ -31,7 +31,7 @@ pub(super) struct Lent(Arc<Mutex<Loan>>);
 #[derive(Debug)]
 struct Loan {
     /// `None` once it was taken back.
-    body: Option<RequestBody>,
+    body: Option<Box<RequestBody>>,
     /// What was taken of it; `None`: too much to be kept.
     taken: Option<Taken>,
 }
@@ -45,7 +45,7 @@ pub(crate) struct Taken {
 
 impl Kept {
     /// The request for hyper, and what is kept of it.
-    pub(super) fn of(request: Request<RequestBody>) -> (Self, Request<Lent>) {
+    pub(super) fn of(request: InstanceRequest) -> (Self, Request<Lent>) {
         let (head, body) = request.into_parts();
         let body = Lent(Arc::new(Mutex::new(Loan {
             body: Some(body),
@@ -59,7 +59,7 @@ impl Kept {
     }
 
     /// The request as it was; `None` if too much of its body is gone, or its client failed.
-    pub(super) fn take_back(self) -> Option<Request<RequestBody>> {
+    pub(super) fn take_back(self) -> Option<InstanceRequest> {
         let mut loan = self.body.lock();
         let (mut body, taken) = (loan.body.take()?, loan.taken.take()?);
         drop(loan);

@@ -16,7 +16,7 @@ use std::borrow::Cow;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Uri, Version,
-    header::{CONTENT_LENGTH, COOKIE, HOST, TRAILER},
+    header::{CONTENT_LENGTH, COOKIE, Entry, HOST, TRAILER},
     request::Parts,
     uri::PathAndQuery,
 };
@@ -237,10 +237,9 @@ fn is_misleading(name: &HeaderName) -> bool {
 }
 
 fn append_list(headers: &mut HeaderMap, name: HeaderName, item: HeaderValue) {
-    if headers.contains_key(&name) {
-        join(headers, &name, b", ", Some(item.as_bytes()));
-    } else {
-        headers.insert(name, item);
+    match headers.entry(&name) {
+        Entry::Occupied(_) => join(headers, &name, b", ", Some(item.as_bytes())),
+        Entry::Vacant(none) => drop(none.insert(item)),
     }
 }
 

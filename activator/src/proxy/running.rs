@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use crds::function::OnDisconnect;
 use futures::future::BoxFuture;
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use tokio::time::Instant;
 
 use super::{
     answer::Failure,
     body::{AnswerBody, Clocks, Ongoing},
-    upload::{RequestBody, Upload},
+    upload::{InstanceRequest, Upload},
 };
 use crate::{
     alarm::Alarm,
@@ -25,7 +25,7 @@ type Exchange = Result<(Response<Incoming>, Connection), SendError>;
 /// Why there is no head of an answer.
 pub(super) enum Unanswered {
     /// No instance has seen a byte.
-    Unreached(Box<Request<RequestBody>>),
+    Unreached(Box<InstanceRequest>),
     Failed(Failure),
 }
 
@@ -55,12 +55,12 @@ pub(super) struct Running {
 impl Running {
     pub(super) fn start(
         slot: Slot,
-        request: Box<Request<RequestBody>>,
+        request: Box<InstanceRequest>,
         upload: Arc<Upload>,
         route: &Route,
     ) -> Self {
-        let started = Instant::now();
-        upload.progressed();
+        let started = slot.started;
+        upload.progressed(started);
         let deadline = route.timeouts.duration.map(|duration| started + duration);
         Self {
             exchange: Some(Box::pin(slot.instance.clone().send(request))),
@@ -199,7 +199,7 @@ async fn run_out(upload: &Upload, clocks: Clocks, alarm: &mut Alarm) -> Failure 
     }
     let first_byte = clocks
         .first_byte
-        .map(|first_byte| Instant::now() + first_byte);
+        .map(|first_byte| upload.progress() + first_byte);
     let (at, failure) = sooner((first_byte, Failure::FirstByteTimeout), deadline);
     alarm.until(at).await;
     failure

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use http::Request;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use prometheus_client::metrics::counter::Counter;
 use tokio::{sync::Notify, time::Instant};
@@ -30,7 +31,7 @@ pub(crate) struct Upload {
     ending: Notify,
     is_answered: AtomicBool,
     begun: Instant,
-    /// Milliseconds from `begun` to the last piece.
+    /// Microseconds from `begun` to the last piece.
     progress: AtomicU64,
 }
 
@@ -79,9 +80,14 @@ impl Upload {
         }
     }
 
+    /// When the request came.
+    pub(super) fn begun(&self) -> Instant {
+        self.begun
+    }
+
     /// When its last piece was handed on.
     pub(crate) fn progress(&self) -> Instant {
-        self.begun + Duration::from_millis(self.progress.load(Ordering::Relaxed))
+        self.begun + Duration::from_micros(self.progress.load(Ordering::Relaxed))
     }
 
     /// The answer has begun: from now on the two sides may talk as slowly as they like.
@@ -90,8 +96,8 @@ impl Upload {
     }
 
     /// A piece was handed on, or an instance begins to take them: until then nobody was silent.
-    pub(super) fn progressed(&self) {
-        let since = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    pub(super) fn progressed(&self, now: Instant) {
+        let since = u64::try_from((now - self.begun).as_micros()).unwrap_or(u64::MAX);
         self.progress.store(since, Ordering::Relaxed);
     }
 
@@ -120,6 +126,9 @@ pub(crate) enum RequestFault {
     BrokenOff,
     TooSlow,
 }
+
+/// A request on its way to an instance. Its body is in a box, since hyper moves a request from hand to hand a dozen times.
+pub(crate) type InstanceRequest = Request<Box<RequestBody>>;
 
 /// A request's body. It is read only as fast as the instance takes it, and before that no more than [`read_ahead`](Self::read_ahead) was
 /// allowed: holding a request is not reading its body.
@@ -161,7 +170,7 @@ impl RequestBody {
         limit: u64,
         rate: Option<Rate>,
         bytes: Counter,
-    ) -> (Self, Arc<Upload>) {
+    ) -> (Box<Self>, Arc<Upload>) {
         let upload = Arc::new(Upload::new());
         if inner.is_end_stream() {
             upload.end(ENDED);
@@ -178,7 +187,7 @@ impl RequestBody {
             upload: upload.clone(),
             bytes,
         };
-        (body, upload)
+        (Box::new(body), upload)
     }
 
     /// Nothing is read before the instance asks for it.
@@ -316,7 +325,7 @@ impl Body for RequestBody {
         if let (Some(patience), Some(Ok(frame))) = (&mut self.patience, &next) {
             patience.heard(length(frame));
         }
-        self.upload.progressed();
+        self.upload.progressed(Instant::now());
         if next.is_none() || self.is_end_stream() {
             self.upload.end(ENDED);
         }
@@ -340,6 +349,9 @@ impl Body for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        self.upload.end(DROPPED);
+        if !self.upload.has_ended() {
+            self.upload.progressed(Instant::now());
+            self.upload.end(DROPPED);
+        }
     }
 }

@@ -3,12 +3,12 @@
 use http::{HeaderMap, HeaderValue, Request, Uri};
 use hyper::body::Bytes;
 
-use super::upload::{RequestBody, RequestFault};
+use super::upload::{InstanceRequest, RequestFault};
 use crate::entrypoint::Entrypoint;
 
 /// Reads this much of its body, and then waits for ever. Ends only if the client does something wrong.
 pub(super) async fn wait(
-    request: &mut Request<RequestBody>,
+    request: &mut InstanceRequest,
     entrypoint: &Entrypoint,
     ahead: u64,
 ) -> RequestFault {

@@ -190,8 +190,9 @@ impl ClientConnection {
             answer.headers_mut().insert(header::CONNECTION, close);
         }
         // Who calls over gRPC may let a stream of messages wait for as long as the function lets it.
-        let pieces = (!form::is_grpc(answer.headers())).then(Pieces::here);
-        answer.map(|body| exchange.until_the_end_of(body, pieces.flatten()))
+        let is_whole = is_http1 || form::is_grpc(answer.headers());
+        let pieces = (!is_whole).then(Pieces::here).flatten();
+        answer.map(|body| exchange.until_the_end_of(body, pieces))
     }
 }
 

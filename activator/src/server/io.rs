@@ -127,8 +127,7 @@ impl Io {
             phase.close.cancel();
         } else {
             // The last request may end without anybody reading again. To look now and then is enough.
-            let look = Instant::now() + keep_alive;
-            ready!(self.reading.poll(look, cx));
+            self.reading.wake_within(keep_alive, cx);
         }
         Poll::Pending
     }

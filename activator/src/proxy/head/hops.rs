@@ -99,26 +99,17 @@ fn upgrade(parts: &Parts) -> Option<HeaderValue> {
     HeaderValue::from_str(protocol).ok().filter(|_| is_meant)
 }
 
-/// Removes the fields that concern one connection only, and these others.
+/// Removes the fields that concern one connection only, and these others. In one pass over what is there: to ask for each field that may be
+/// there takes longer than all else that is done to a head.
 pub(crate) fn strip(headers: &mut HeaderMap, is_other: impl Fn(&HeaderName) -> bool) {
-    // Most requests name nothing but the connection itself, and this is on the way of each.
-    let usual = |token: &str| {
-        ["keep-alive", "close", "upgrade", "te", ""]
-            .iter()
-            .any(|usual| token.eq_ignore_ascii_case(usual))
-    };
-    let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
-        .filter(|token| !usual(token))
-        .filter_map(|name| name.parse().ok())
-        .filter(|name| !is_end_to_end(name))
-        .collect();
-    // One pass over what is there: to ask for each field that may be there takes longer than the rest of a head.
     let present = headers.keys();
     let present = present.filter(|name| HOP_BY_HOP.contains(name) || is_other(name));
-    for name in named
-        .into_iter()
-        .chain(present.cloned().collect::<Vec<_>>())
-    {
+    let mut gone: Vec<HeaderName> = present.cloned().collect();
+    if gone.contains(&CONNECTION) {
+        let named = tokens(headers, &CONNECTION).filter_map(|name| name.parse().ok());
+        gone.extend(named.filter(|name| !is_end_to_end(name)));
+    }
+    for name in gone {
         headers.remove(name);
     }
 }
