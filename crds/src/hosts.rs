@@ -22,20 +22,25 @@ const LABEL: usize = 63;
 /// digits, `-`, `_` and dots, since what else RFC 3986 §3.2.2 would allow, percent signs above all, is no name in DNS.
 pub fn normal(name: &str) -> Option<Cow<'_, str>> {
     let name = name.strip_suffix('.').unwrap_or(name);
-    let mut labels = name.as_bytes().split(|&byte| byte == b'.');
-    if name.len() > NAME || !labels.all(is_sent) {
+    let (mut before, mut is_lower) = (b'.', true);
+    // One pass over the bytes, since this is on the way of every request.
+    for byte in name.bytes() {
+        match byte {
+            b'.' if before == b'.' => return None,
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {}
+            b'A'..=b'Z' => is_lower = false,
+            _ => return None,
+        }
+        before = byte;
+    }
+    if before == b'.' || name.len() > NAME {
         return None;
     }
-    Some(if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        Cow::Owned(name.to_ascii_lowercase())
-    } else {
+    Some(if is_lower {
         Cow::Borrowed(name)
+    } else {
+        Cow::Owned(name.to_ascii_lowercase())
     })
-}
-
-fn is_sent(label: &[u8]) -> bool {
-    let is_in_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    !label.is_empty() && label.iter().all(is_in_name)
 }
 
 /// The hosts that a manifest asks for, each once, in its order and as [`normal`] spells them; without those that are no host.

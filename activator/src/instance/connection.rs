@@ -120,7 +120,8 @@ impl Connection {
             Sender::Http1(sender) => {
                 Either::Left(sender.try_send_request(request).map_err(Failed::from))
             }
-            Sender::H2c(sender) => Either::Right(send_http2(sender, request)),
+            // In a box, since it has room for the request twice, and those of HTTP/1 would have it too.
+            Sender::H2c(sender) => Either::Right(Box::pin(send_http2(sender, request))),
         }
     }
 
