@@ -1,13 +1,14 @@
 //! Which entrypoint answers a host and a path: an immutable snapshot, replaced when a Function changes. The next one shares with it
 //! what did not change, so that a change costs the same however many Functions there are.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use crds::{
     entrypoint::{Limits, Timeouts},
     function::{OnDisconnect, PathMatch, Visibility},
 };
 
+use foldhash::fast::RandomState;
 use rpds::HashTrieMapSync;
 
 use crate::{entrypoint::Entrypoint, proxy::head::path, server::Door};
@@ -19,12 +20,15 @@ const PATH_BYTES: usize = 255;
 /// The snapshot.
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
-    hosts: HashTrieMapSync<String, Arc<Host>>,
+    hosts: Hosts,
     /// Hosts that only callers inside the cluster have, such as `shop.prod.svc`.
-    inside: HashTrieMapSync<String, Arc<Host>>,
+    inside: Hosts,
     /// The host that answers for every other one, if one does.
     fallback: Option<String>,
 }
+
+/// With a hash that is quick for short texts, since every request is looked up here.
+type Hosts = HashTrieMapSync<String, Arc<Host>, RandomState>;
 
 /// Why nothing answers a host and a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +47,7 @@ pub struct Host {
     /// Who may call it.
     pub visibility: Visibility,
     /// By path.
-    pub paths: HashMap<String, Arc<Route>>,
+    pub paths: BTreeMap<String, Arc<Route>>,
 }
 
 /// What answers a path.
@@ -119,11 +123,7 @@ impl Routes {
     }
 }
 
-fn replaced(
-    hosts: &HashTrieMapSync<String, Arc<Host>>,
-    host: &str,
-    paths: Option<Arc<Host>>,
-) -> HashTrieMapSync<String, Arc<Host>> {
+fn replaced(hosts: &Hosts, host: &str, paths: Option<Arc<Host>>) -> Hosts {
     match paths {
         Some(paths) => hosts.insert(host.to_owned(), paths),
         None => hosts.remove(host),

@@ -1,7 +1,7 @@
 //! From Functions to routes.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::Duration,
@@ -133,8 +133,8 @@ impl Functions {
         function: &Function,
         manifests: &[Manifest],
         targets: &mut Targets,
-    ) -> HashMap<String, Arc<Route>> {
-        let mut routes = HashMap::new();
+    ) -> BTreeMap<String, Arc<Route>> {
+        let mut routes = BTreeMap::new();
         for manifest in manifests {
             for route in &manifest.routes {
                 let target = self.target(function, (manifest, &route.path), manifests, targets);

@@ -1,6 +1,9 @@
 //! From manifests to routes, and which revision an entrypoint is at.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use crds::{
     entrypoint::{Entrypoint as Manifest, Route as Path},
@@ -61,7 +64,7 @@ impl Functions {
         let before = std::mem::take(&mut self.targets);
         let (mut shown, mut hosts) = (Vec::new(), Vec::new());
         for function in &self.functions {
-            let mut paths = HashMap::new();
+            let mut paths = BTreeMap::new();
             for (manifest, program) in &function.entrypoints {
                 let name = name(function, manifest);
                 let key = self.key(&name, manifest);

@@ -1,6 +1,6 @@
 //! An activator as the process runs it, but for the API server: sockets, proxy, routes, entrypoints.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use activator::{
     budget::Caps,
@@ -246,7 +246,7 @@ impl Thaw {
         self.web.retire();
     }
 
-    fn lead(&self, namespace: &str, function: &str, paths: HashMap<String, Arc<Route>>) {
+    fn lead(&self, namespace: &str, function: &str, paths: BTreeMap<String, Arc<Route>>) {
         let host = Arc::new(Host {
             function: function.to_owned(),
             visibility: Default::default(),

@@ -1,7 +1,7 @@
 //! An activator as the process runs it, before a cluster in which every instance is the backend.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     fmt::Display,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
@@ -46,7 +46,7 @@ entrypoints:
 pub(super) struct Activator {
     pub(super) port: u16,
     proxy: Arc<Proxy>,
-    paths: HashMap<String, Arc<Route>>,
+    paths: BTreeMap<String, Arc<Route>>,
     /// Kept, since nothing else keeps it.
     _entrypoints: Entrypoints,
 }
@@ -85,7 +85,7 @@ impl Activator {
         let this = Self {
             port,
             proxy,
-            paths: HashMap::from([("/".to_owned(), routes[0].clone())]),
+            paths: BTreeMap::from([("/".to_owned(), routes[0].clone())]),
             _entrypoints: entrypoints,
         };
         for number in 0..count {
@@ -95,7 +95,7 @@ impl Activator {
         Ok(this)
     }
 
-    fn set(&self, host: &str, paths: Option<HashMap<String, Arc<Route>>>) {
+    fn set(&self, host: &str, paths: Option<BTreeMap<String, Arc<Route>>>) {
         let host_of = paths.map(|paths| Host {
             function: host.to_owned(),
             visibility: Visibility::Public,
