@@ -31,7 +31,7 @@ impl Alarm {
         Poll::Pending
     }
 
-    /// The task is woken within this time.
+    /// The task is woken within this time, or at the deadline that it knows already.
     pub(crate) fn wake_within(&mut self, time: Duration, cx: &mut Context<'_>) {
         let sleep = self.0.get_or_insert_with(|| Box::pin(sleep(time)));
         while sleep.as_mut().poll(cx).is_ready() {

@@ -328,9 +328,8 @@ fn pass_on(
         upgrade,
         held,
         clocks,
-        started,
     } = answered;
-    let meter = &entrypoint.meter;
+    let (meter, started) = (&entrypoint.meter, held.slot.started);
     let waited = started - arrived;
     meter.waited(waited);
     let timing = Timing {

@@ -77,6 +77,7 @@ impl Shell {
     /// An entrypoint at zero keeps no memory for instances and waiters.
     pub(super) fn shrink(&mut self) {
         if self.members.is_empty() {
+            self.members = BTreeMap::new();
             self.by_uid.shrink_to_fit();
             self.waiters.shrink_to_fit();
         }

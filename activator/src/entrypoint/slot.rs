@@ -60,6 +60,7 @@ pub struct Slot {
     pub(crate) instance: Arc<Instance>,
     /// When the invocation began to wait.
     pub(super) arrived: Instant,
+    /// When it got the slot.
     pub(crate) started: Instant,
     /// How long the instance booted, if this invocation waited for it.
     pub(crate) boot: Option<Duration>,

@@ -16,7 +16,7 @@ use std::borrow::Cow;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Uri, Version,
-    header::{CONTENT_LENGTH, COOKIE, Entry, HOST, TRAILER},
+    header::{COOKIE, Entry, HOST, TRAILER},
     request::Parts,
     uri::PathAndQuery,
 };
@@ -122,7 +122,7 @@ pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
     })
 }
 
-/// What Thaw adds to a request.
+/// What Thaw adds to a request, and what it knows of it.
 #[derive(Debug)]
 pub(crate) struct Added<'a> {
     pub(crate) id: &'a HeaderValue,
@@ -224,9 +224,7 @@ pub(crate) fn prepare_answer(headers: &mut HeaderMap, id: &HeaderValue) {
 
 /// Makes what an instance says before its answer something for the client.
 pub(crate) fn prepare_interim(headers: &mut HeaderMap) {
-    hops::strip(headers, |name| {
-        *name == CONTENT_LENGTH || is_taken(name.as_str())
-    });
+    hops::strip(headers, |name| is_taken(name.as_str()));
 }
 
 /// Whether a program might take a field for one of Thaw's, or for something else. CGI takes `Proxy` for its HTTP_PROXY.

@@ -36,7 +36,6 @@ pub(super) struct Answered {
     pub(super) upgrade: Option<OnUpgrade>,
     pub(super) held: Ongoing,
     pub(super) clocks: Clocks,
-    pub(super) started: Instant,
 }
 
 /// An invocation that has begun and has no answer yet. Dropped, it goes on without a reader: the instance is busy until it has ended.
@@ -45,7 +44,6 @@ pub(super) struct Running {
     slot: Option<Slot>,
     upload: Arc<Upload>,
     clocks: Clocks,
-    started: Instant,
     request_bytes: u64,
     is_cut_with_client: bool,
     /// Nobody waits for it any more. Dropped then, as a runtime that shuts down does, it is cut.
@@ -71,7 +69,6 @@ impl Running {
                 idle: route.timeouts.idle,
                 deadline,
             },
-            started,
             request_bytes: route.limits.request_bytes,
             is_cut_with_client: route.on_disconnect == OnDisconnect::Cancel,
             is_unread: false,
@@ -120,7 +117,6 @@ impl Running {
             upgrade,
             held,
             clocks: self.clocks,
-            started: self.started,
         }
     }
 

@@ -9,9 +9,9 @@ use crate::entrypoint::Slot;
 
 /// What most values begin with: those of invocations that wait for nothing.
 const AT_ONCE: &str = "queue;dur=0.0, boot;dur=0.0, thaw;dur=0.0";
-/// Bytes of the usual value: one that is neither shorter nor longer needs no second allocation.
+/// Bytes of the usual value; if there is room for no more, it is not allocated twice.
 const USUAL: usize = AT_ONCE.len() + ", exec;dur=0.0".len();
-/// It is written in tenths of a millisecond, rounded.
+/// A wait that is not nothing, as it is written: in tenths of a millisecond, rounded.
 const SHORTEST: Duration = Duration::from_micros(50);
 
 /// What the time of an invocation went into.

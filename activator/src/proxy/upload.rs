@@ -43,9 +43,9 @@ const DROPPED: u8 = 4;
 const TOO_SLOW: u8 = 5;
 
 impl Upload {
-    fn new() -> Self {
+    fn new(is_empty: bool) -> Self {
         Self {
-            state: AtomicU8::new(RUNNING),
+            state: AtomicU8::new(if is_empty { ENDED } else { RUNNING }),
             ending: Notify::new(),
             is_answered: AtomicBool::new(false),
             begun: Instant::now(),
@@ -80,7 +80,7 @@ impl Upload {
         }
     }
 
-    /// When the request came.
+    /// Since when its request waits.
     pub(super) fn begun(&self) -> Instant {
         self.begun
     }
@@ -110,6 +110,11 @@ impl Upload {
 
     /// The first word counts.
     fn end(&self, how: u8) {
+        if self.has_ended() {
+            return;
+        }
+        // Before it is said: the clock of the answer begins now.
+        self.progressed(Instant::now());
         let first = self
             .state
             .compare_exchange(RUNNING, how, Ordering::AcqRel, Ordering::Acquire);
@@ -171,10 +176,7 @@ impl RequestBody {
         rate: Option<Rate>,
         bytes: Counter,
     ) -> (Box<Self>, Arc<Upload>) {
-        let upload = Arc::new(Upload::new());
-        if inner.is_end_stream() {
-            upload.end(ENDED);
-        }
+        let upload = Arc::new(Upload::new(inner.is_end_stream()));
         let body = Self {
             inner,
             ahead: VecDeque::new(),
@@ -349,9 +351,25 @@ impl Body for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        if !self.upload.has_ended() {
-            self.upload.progressed(Instant::now());
-            self.upload.end(DROPPED);
+        self.upload.end(DROPPED);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_answer_is_awaited_from_the_end_of_the_request_however_it_ends() {
+        for how in [ENDED, TOO_LARGE, CLIENT_LEFT, DROPPED, TOO_SLOW] {
+            let upload = Upload::new(false);
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            upload.end(how);
+            let end = Instant::now();
+            assert_eq!(upload.progress(), end, "{how}");
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            upload.end(DROPPED);
+            assert_eq!(upload.progress(), end, "{how}");
         }
     }
 }

@@ -189,9 +189,10 @@ impl ClientConnection {
             let close = HeaderValue::from_static("close");
             answer.headers_mut().insert(header::CONNECTION, close);
         }
-        // Who calls over gRPC may let a stream of messages wait for as long as the function lets it.
-        let is_whole = is_http1 || form::is_grpc(answer.headers());
-        let pieces = (!is_whole).then(Pieces::here).flatten();
+        // A connection of HTTP/1 has the clock of its socket, and who calls over gRPC may let a stream of messages wait for as long as the
+        // function lets it.
+        let is_watched = !is_http1 && !form::is_grpc(answer.headers());
+        let pieces = is_watched.then(Pieces::here).flatten();
         answer.map(|body| exchange.until_the_end_of(body, pieces))
     }
 }

@@ -91,8 +91,8 @@ pub(super) fn has_second_lines(headers: &HeaderMap) -> bool {
     headers.len() > headers.keys_len()
 }
 
-/// Whether the client waits to be asked for its body. `100-continue` is met here, when the instance takes the body; nothing else can be (RFC 9110 §10.1.1 has 417 for that, after which clients
-/// try again without).
+/// Whether the client waits to be asked for its body. That is done here, when the instance takes it; nothing else that a client may expect can
+/// be (RFC 9110 §10.1.1 has 417 for that, after which clients try again without).
 ///
 /// # Errors
 /// [`Failure::ExpectationFailed`].

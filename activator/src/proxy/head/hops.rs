@@ -4,7 +4,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
     header::{
         AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
-        COOKIE, FORWARDED, HOST, RANGE, TE, TRANSFER_ENCODING, UPGRADE,
+        COOKIE, EXPECT, FORWARDED, HOST, RANGE, TE, TRANSFER_ENCODING, UPGRADE,
     },
     request::Parts,
 };
@@ -25,14 +25,15 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 ];
 
 /// `Connection` may not take these away. §7.6.1 forbids to name them, and naming one makes a different request of it: another caller, another
-/// body, a loop that nobody counts.
-const END_TO_END: [HeaderName; 12] = [
+/// body, a loop that nobody counts, a body that nobody asks for.
+const END_TO_END: [HeaderName; 13] = [
     HOST,
     CONTENT_LENGTH,
     CONTENT_TYPE,
     CONTENT_ENCODING,
     AUTHORIZATION,
     COOKIE,
+    EXPECT,
     CACHE_CONTROL,
     RANGE,
     FORWARDED,

@@ -181,10 +181,14 @@ fn what_a_request_asks_of_a_connection_is_asked_of_the_next() {
 fn connection_takes_nothing_away_that_makes_another_request() {
     let headers = [
         ("host", "a"),
-        ("connection", "host, authorization, cdn-loop, cookie"),
+        (
+            "connection",
+            "host, authorization, cdn-loop, cookie, expect",
+        ),
         ("authorization", "Bearer x"),
         ("cdn-loop", "other"),
         ("cookie", "a=1"),
+        ("expect", "100-continue"),
     ];
     let mut parts = parts("/", &headers);
     prepared(&mut parts, &HeaderValue::from_static("r"), "/");
@@ -193,6 +197,7 @@ fn connection_takes_nothing_away_that_makes_another_request() {
         ("authorization", "Bearer x"),
         ("cdn-loop", "other, thaw"),
         ("cookie", "a=1"),
+        ("expect", "100-continue"),
     ] {
         assert_eq!(parts.headers[name], value);
     }
