@@ -14,8 +14,6 @@ const EARNED: f64 = 3.0;
 const MOST_EARNED: f64 = 10.0;
 /// After so many control frames others have their turn: h2 would take all that has come at one go.
 const AT_A_GO: u32 = 64;
-/// About so many bytes of them.
-pub(super) const PIECE: usize = 1024;
 const PREFACE: usize = 24;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
@@ -37,8 +35,6 @@ pub(super) struct Watch {
     allowed: f64,
     /// Control frames since others had their turn.
     at_a_go: u32,
-    /// There were some in what came last, or no frame has come yet.
-    is_control: bool,
     /// Bytes were written that need not end with a frame.
     is_inside_write: bool,
 }
@@ -61,7 +57,6 @@ impl Watch {
             level_at: Instant::now(),
             allowed: f64::from(allowed),
             at_a_go: 0,
-            is_control: true,
             is_inside_write: false,
         }
     }
@@ -80,7 +75,6 @@ impl Watch {
                 self.last_stream = self.last_stream.max(frame.stream);
             }
         }
-        self.is_control = control > 0 || self.begun == 0;
         if control == 0 {
             return Ok(());
         }
@@ -105,11 +99,6 @@ impl Watch {
             self.at_a_go = 0;
         }
         is_due
-    }
-
-    /// Whether no more than a [`PIECE`] is to be read: what h2 is given it goes through before anybody else has a turn.
-    pub(super) fn is_read_in_pieces(&self) -> bool {
-        self.is_control
     }
 
     /// These bytes were written.
@@ -192,16 +181,6 @@ mod tests {
         assert!(!watch.gives_way());
         watch.read(&frame(HEADERS, 4, b"x").repeat(100)).unwrap();
         assert!(!watch.gives_way(), "requests wait for nobody");
-    }
-
-    #[tokio::test]
-    async fn what_follows_control_frames_is_read_in_pieces() {
-        let mut watch = watch();
-        assert!(watch.is_read_in_pieces(), "SETTINGS come first");
-        for (frame, in_pieces) in [(frame(4, 0, b""), true), (frame(DATA, 0, b"x"), false)] {
-            watch.read(&frame).unwrap();
-            assert_eq!(watch.is_read_in_pieces(), in_pieces);
-        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@
 
 use std::{
     io::{self, IoSlice},
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -16,7 +16,6 @@ use hyper::body::{Buf, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    task::yield_now,
     time::Instant,
 };
 
@@ -25,7 +24,7 @@ use super::{
     backlog::Backlog,
     connections::Place,
     farewell, http1,
-    http2::{self, Flood, PIECE},
+    http2::{self, Flood},
     version::{Beginning, Prefix, Version},
 };
 use crate::{alarm::Alarm, proxy::answer::Failure};
@@ -217,10 +216,9 @@ impl AsyncRead for Io {
         if let Watch::Http2(watch) = &mut self.watch
             && watch.gives_way()
         {
-            // Others are those as well whose bytes the runtime has not looked for yet.
-            ready!(pin!(yield_now()).poll(cx));
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
-        let in_pieces = matches!(&self.watch, Watch::Http2(watch) if watch.is_read_in_pieces());
         let before = buf.filled().len();
         if !self.prefix.is_empty() {
             let most = buf.remaining();
@@ -229,12 +227,7 @@ impl AsyncRead for Io {
         // What follows the prefix comes with it: for a head that needs a second read hyper takes a buffer of twice the size.
         let has_prefix = buf.filled().len() > before;
         if let Some((stream, _)) = &mut self.open {
-            let read = if in_pieces && buf.remaining() > PIECE {
-                poll_read_piece(stream, cx, buf)
-            } else {
-                Pin::new(stream).poll_read(cx, buf)
-            };
-            match read {
+            match Pin::new(stream).poll_read(cx, buf) {
                 // It is there at the next read as well.
                 Poll::Ready(Err(_)) | Poll::Pending if has_prefix => {}
                 Poll::Ready(Ok(())) => {}
@@ -248,19 +241,6 @@ impl AsyncRead for Io {
         }
         Poll::Ready(Ok(()))
     }
-}
-
-/// Reads no more than a piece.
-fn poll_read_piece(
-    stream: &mut TcpStream,
-    cx: &mut Context<'_>,
-    buf: &mut ReadBuf<'_>,
-) -> Poll<io::Result<()>> {
-    let mut piece = [0; PIECE];
-    let mut piece = ReadBuf::new(&mut piece);
-    ready!(Pin::new(stream).poll_read(cx, &mut piece))?;
-    buf.put_slice(piece.filled());
-    Poll::Ready(Ok(()))
 }
 
 impl AsyncWrite for Io {
