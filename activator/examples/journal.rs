@@ -1,8 +1,8 @@
 //! A function for the storm of local mode: it writes down each of its invocations, and behaves as it is asked to.
 //!
-//! Its lines: `begin ID`, `end ID`, `overlap ID` where another had not ended, and `crash` before it exits. What a query may ask for, all in
-//! milliseconds or bytes: `sleep`, `pieces` of `size` with a `pause` before each but the first, and `die` at the `head`, in the `body`
-//! or `after` the answer.
+//! Its lines: `begin ID MICROSECONDS` since the epoch, `end ID`, `overlap ID` where another had not ended, and `crash` before it exits. What
+//! a query may ask for, all in milliseconds or bytes: `sleep`, `pieces` of `size` with a `pause` before each but the first, and `die` at the
+//! `head`, in the `body` or `after` the answer.
 #![allow(
     clippy::disallowed_methods,
     reason = "it is a program of its own, without runtime"
@@ -45,10 +45,8 @@ struct Journal {
 
 impl Journal {
     fn new(place: &Path) -> io::Result<Self> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.map_err(io::Error::other)?.as_nanos();
         // Process ids come back.
-        let name = format!("{}-{now}", std::process::id());
+        let name = format!("{}-{}", std::process::id(), now().as_nanos());
         let mut options = OpenOptions::new();
         let lines = options
             .append(true)
@@ -69,7 +67,7 @@ impl Journal {
 
     fn begin<'a>(&'a self, id: &'a str) -> Invocation<'a> {
         let others = self.inside.fetch_add(1, Ordering::SeqCst);
-        self.note(&format!("begin {id}"));
+        self.note(&format!("begin {id} {}", now().as_micros()));
         if others > 0 {
             self.note(&format!("overlap {id}"));
         }
@@ -189,6 +187,12 @@ fn answer(
     }
     drop(invocation);
     to.write_all(&bytes)
+}
+
+/// Since the epoch: other processes know it as well.
+fn now() -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.expect("it is after 1970")
 }
 
 fn sleep(milliseconds: u64) {

@@ -21,6 +21,7 @@ use super::{
     Door, Server,
     connections::Place,
     farewell,
+    http2::RESET_UNACCEPTED,
     io::Io,
     phase::{ExchangeBody, Phase},
     streams::{Pieces, Streams},
@@ -36,8 +37,6 @@ const LEAVES: Duration = Duration::from_secs(2);
 /// A peer that is gone without a word is noticed within the sum of these.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PONG_WITHIN: Duration = Duration::from_secs(20);
-/// Streams that a client resets before they are accepted; h2 closes the connection at more.
-const RESET_UNACCEPTED: usize = 20;
 /// Streams that h2 resets because a client does wrong, in the life of a connection.
 const RESET_FOR_ERRORS: usize = 256;
 /// The most fields of a head; that of hyper for HTTP/1, where another one would cost an allocation a request.

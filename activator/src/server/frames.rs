@@ -3,6 +3,7 @@
 /// Kinds of frames that have a meaning here.
 pub(super) const DATA: u8 = 0;
 pub(super) const HEADERS: u8 = 1;
+pub(super) const RST_STREAM: u8 = 3;
 pub(super) const CONTINUATION: u8 = 9;
 
 const HEAD: usize = 9;

@@ -1,19 +1,20 @@
 //! What a client may do to an HTTP/2 connection besides sending requests.
 //!
-//! h2 bounds CONTINUATION, empty DATA, and streams that are reset before they were accepted. It answers every PING and SETTINGS, and takes
-//! every PRIORITY, WINDOW_UPDATE and later RST_STREAM, however many there are: these are counted here.
+//! h2 bounds CONTINUATION, empty DATA, and streams that are reset before they were accepted; the latter are counted here too, so that it
+//! does not even see them. It answers every PING and SETTINGS, and takes every PRIORITY, WINDOW_UPDATE and later RST_STREAM, however many
+//! there are: these are counted here.
 
 use hyper::body::Bytes;
 use tokio::time::Instant;
 
-use super::frames::{CONTINUATION, DATA, Frames, HEADERS};
+use super::frames::{CONTINUATION, DATA, Frames, HEADERS, RST_STREAM};
 
 /// After each piece of an answer a client may open two windows and measure the way once.
 const EARNED: f64 = 3.0;
 /// That many pieces may be on the way when the client begins to answer them, as a multiple of what is allowed in a second.
 const MOST_EARNED: f64 = 10.0;
-/// After so many control frames others have their turn: h2 would take all that has come at one go.
-const AT_A_GO: u32 = 64;
+/// Streams that a client resets before they are accepted; at more the connection is closed.
+pub(super) const RESET_UNACCEPTED: usize = 20;
 const PREFACE: usize = 24;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
@@ -33,8 +34,6 @@ pub(super) struct Watch {
     level: f64,
     level_at: Instant,
     allowed: f64,
-    /// Control frames since others had their turn.
-    at_a_go: u32,
     /// Bytes were written that need not end with a frame.
     is_inside_write: bool,
 }
@@ -56,20 +55,21 @@ impl Watch {
             level: 0.0,
             level_at: Instant::now(),
             allowed: f64::from(allowed),
-            at_a_go: 0,
             is_inside_write: false,
         }
     }
 
     /// These bytes came.
     pub(super) fn read(&mut self, mut bytes: &[u8]) -> Result<(), Flood> {
-        let mut control = 0_u32;
+        let (mut control, mut reset, known) = (0_u32, 0, self.last_stream);
         while let Some(frame) = self.incoming.next(&mut bytes) {
             self.last = frame.kind;
             if !(self.is_head_open && frame.kind == CONTINUATION) {
                 self.begun = self.begun.wrapping_add(1);
             }
             control += u32::from(frame.is_control());
+            // Nobody has looked at what came with this.
+            reset += usize::from(frame.kind == RST_STREAM && frame.stream > known);
             if frame.kind == HEADERS || frame.kind == CONTINUATION {
                 self.is_head_open = !frame.ends_head();
                 self.last_stream = self.last_stream.max(frame.stream);
@@ -78,7 +78,9 @@ impl Watch {
         if control == 0 {
             return Ok(());
         }
-        self.at_a_go = self.at_a_go.saturating_add(control);
+        if reset > RESET_UNACCEPTED {
+            return Err(Flood);
+        }
         let now = Instant::now();
         let elapsed = (now - self.level_at).as_secs_f64();
         self.level_at = now;
@@ -90,15 +92,6 @@ impl Watch {
             return Err(Flood);
         }
         Ok(())
-    }
-
-    /// Whether others are to have their turn before more is read; said once.
-    pub(super) fn gives_way(&mut self) -> bool {
-        let is_due = self.at_a_go >= AT_A_GO;
-        if is_due {
-            self.at_a_go = 0;
-        }
-        is_due
     }
 
     /// These bytes were written.
@@ -172,15 +165,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn after_many_control_frames_others_have_one_turn() {
+    async fn requests_may_be_taken_back_unless_nobody_has_seen_them() {
         let mut watch = Watch::new(1000);
         watch.read(&[0; PREFACE]).unwrap();
-        assert!(!watch.gives_way());
-        watch.read(&PING.repeat(AT_A_GO as usize)).unwrap();
-        assert!(watch.gives_way());
-        assert!(!watch.gives_way());
-        watch.read(&frame(HEADERS, 4, b"x").repeat(100)).unwrap();
-        assert!(!watch.gives_way(), "requests wait for nobody");
+        let (head, reset) = (frame(HEADERS, 4, b"x"), frame(RST_STREAM, 0, &[0; 4]));
+        for _ in 0..100 {
+            assert_eq!(watch.read(&head), Ok(()));
+            assert_eq!(watch.read(&reset), Ok(()));
+        }
+        let mut both = [head, reset].concat();
+        // The next stream.
+        both[8] = 3;
+        both[18] = 3;
+        assert_eq!(watch.read(&both.repeat(RESET_UNACCEPTED)), Ok(()));
+        both[8] = 5;
+        both[18] = 5;
+        assert_eq!(watch.read(&both.repeat(RESET_UNACCEPTED + 1)), Err(Flood));
     }
 
     #[tokio::test(start_paused = true)]

