@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const INSTANCES: u64 = 6;
 const WORK: Duration = Duration::from_millis(100);
 /// Until the activator must have seen that a client left, however busy the machine is.
-const NOTICED: Duration = Duration::from_millis(500);
+const NOTICED: Duration = Duration::from_secs(2);
 /// By how much the activator may grow after the first quarter, in KiB. An allocator gives back less or more after the same work.
 const GROWTH: u64 = 16 << 10;
 
