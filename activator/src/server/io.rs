@@ -16,7 +16,7 @@ use hyper::body::{Buf, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::{Instant, timeout},
+    time::Instant,
 };
 
 use super::{
@@ -29,8 +29,8 @@ use super::{
 };
 use crate::{alarm::Alarm, proxy::answer::Failure};
 
-/// A client that floods is neither read nor told anything for so long: otherwise it is back at once, and a new connection costs more than
-/// what it may send on one.
+/// A client that floods is not read for so long before it is told to leave. It would be back at once, and a new connection costs more than
+/// what it may send on one. And a proxy that has the requests of others on the connection gets their answers.
 const TARPIT: Duration = Duration::from_secs(1);
 
 /// A client's connection.
@@ -43,6 +43,8 @@ pub(super) struct Io {
     server: Arc<Server>,
     /// The head that is being read, and since when.
     head: Option<(u32, Instant)>,
+    /// Since when it floods.
+    flood: Option<Instant>,
     reading: Alarm,
     backlog: Backlog,
     writing: Alarm,
@@ -82,6 +84,7 @@ impl Io {
             watch,
             server,
             head: Some((0, beginning.at)),
+            flood: None,
             reading: Alarm::default(),
             backlog: Backlog::default(),
             writing: Alarm::default(),
@@ -91,15 +94,8 @@ impl Io {
 
     /// Ends the connection with these words.
     fn leave(&mut self, words: Bytes) {
-        self.leave_after(Duration::ZERO, words);
-    }
-
-    fn leave_after(&mut self, pause: Duration, words: Bytes) {
         if let Some((stream, place)) = self.open.take() {
             self.server.farewells.spawn(async move {
-                if !pause.is_zero() {
-                    timeout(pause, place.phase.close.cancelled()).await.ok();
-                }
                 farewell::say(stream, words).await;
                 drop(place);
             });
@@ -111,11 +107,16 @@ impl Io {
         self.leave(farewell::http1(failure));
     }
 
-    /// Nothing has come. Ready when the connection is over.
+    /// Nothing has come, or nothing is read any more. Ready when the connection is over.
     fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some((_, place)) = &self.open else {
             return Poll::Ready(());
         };
+        if let Some(since) = self.flood {
+            ready!(self.reading.poll(since + TARPIT, cx));
+            self.give_up();
+            return Poll::Ready(());
+        }
         let phase = place.phase.clone();
         if phase.is_tunnel() {
             return Poll::Pending;
@@ -129,7 +130,7 @@ impl Io {
         if let Some((_, since)) = self.head {
             let deadline = since + *settings.header_timeout;
             ready!(self.reading.poll(deadline, cx));
-            self.head_is_late();
+            self.give_up();
             return Poll::Ready(());
         }
         let keep_alive: Duration = *settings.keep_alive;
@@ -143,7 +144,8 @@ impl Io {
         Poll::Pending
     }
 
-    fn head_is_late(&mut self) {
+    /// The client does not get to its next request.
+    fn give_up(&mut self) {
         match &self.watch {
             Watch::Http1(_) => self.refuse(&farewell::LATE_HEAD),
             Watch::Http2(watch) => {
@@ -159,8 +161,7 @@ impl Io {
             Watch::Http2(watch) => {
                 if watch.read(bytes) == Err(Flood) {
                     tracing::debug!("a client floods its connection with control frames");
-                    let words = watch.last_words();
-                    self.leave_after(TARPIT, words);
+                    self.flood = Some(Instant::now());
                 }
             }
         }
@@ -224,6 +225,9 @@ impl AsyncRead for Io {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.open.is_none() || self.flood.is_some() {
+            return self.poll_clock(cx).map(Ok);
+        }
         let before = buf.filled().len();
         if !self.prefix.is_empty() {
             let most = buf.remaining();
@@ -241,8 +245,9 @@ impl AsyncRead for Io {
             }
         }
         self.heard(&buf.filled()[before..]);
-        if self.open.is_none() {
+        if self.flood.is_some() {
             buf.set_filled(before);
+            return self.poll_clock(cx).map(Ok);
         }
         Poll::Ready(Ok(()))
     }
