@@ -1,8 +1,8 @@
 //! What a client may do to an HTTP/2 connection besides sending requests.
 //!
-//! h2 bounds CONTINUATION, empty DATA, and streams that are reset before they were accepted; the latter are counted here too, so that it
-//! does not even see them. It answers every PING and SETTINGS, and takes every PRIORITY, WINDOW_UPDATE and later RST_STREAM, however many
-//! there are: these are counted here.
+//! h2 bounds CONTINUATION, empty DATA, and streams that are reset before they were accepted; the latter are counted here too, since it would
+//! show such a client out at once. It answers every PING and SETTINGS, and takes every PRIORITY, WINDOW_UPDATE and later RST_STREAM, however
+//! many there are: these are counted here.
 
 use hyper::body::Bytes;
 use tokio::time::Instant;
@@ -30,6 +30,9 @@ pub(super) struct Watch {
     /// Frames, but for those that continue a head.
     begun: u32,
     last_stream: u32,
+    /// The last stream that can have been accepted, and how many later ones were reset since.
+    accepted: u32,
+    reset: usize,
     /// Control frames above what is allowed; runs empty within a second.
     level: f64,
     level_at: Instant,
@@ -52,6 +55,8 @@ impl Watch {
             is_head_open: false,
             begun: 0,
             last_stream: 0,
+            accepted: 0,
+            reset: 0,
             level: 0.0,
             level_at: Instant::now(),
             allowed: f64::from(allowed),
@@ -61,15 +66,14 @@ impl Watch {
 
     /// These bytes came.
     pub(super) fn read(&mut self, mut bytes: &[u8]) -> Result<(), Flood> {
-        let (mut control, mut reset, known) = (0_u32, 0, self.last_stream);
+        let (mut control, before) = (0_u32, self.last_stream);
         while let Some(frame) = self.incoming.next(&mut bytes) {
             self.last = frame.kind;
             if !(self.is_head_open && frame.kind == CONTINUATION) {
                 self.begun = self.begun.wrapping_add(1);
             }
             control += u32::from(frame.is_control());
-            // Nobody has looked at what came with this.
-            reset += usize::from(frame.kind == RST_STREAM && frame.stream > known);
+            self.reset += usize::from(frame.kind == RST_STREAM && frame.stream > self.accepted);
             if frame.kind == HEADERS || frame.kind == CONTINUATION {
                 self.is_head_open = !frame.ends_head();
                 self.last_stream = self.last_stream.max(frame.stream);
@@ -78,9 +82,6 @@ impl Watch {
         if control == 0 {
             return Ok(());
         }
-        if reset > RESET_UNACCEPTED {
-            return Err(Flood);
-        }
         let now = Instant::now();
         let elapsed = (now - self.level_at).as_secs_f64();
         self.level_at = now;
@@ -88,10 +89,18 @@ impl Watch {
             self.level = (self.level - elapsed * self.allowed).max(0.0);
         }
         self.level += f64::from(control);
-        if self.level > self.allowed {
+        if self.level > self.allowed || self.reset > RESET_UNACCEPTED {
+            // h2 sees nothing of this.
+            self.last_stream = before;
             return Err(Flood);
         }
         Ok(())
+    }
+
+    /// There is no more to read: now h2 accepts what has come.
+    pub(super) fn read_all(&mut self) {
+        self.accepted = self.last_stream;
+        self.reset = 0;
     }
 
     /// These bytes were written.
@@ -169,18 +178,22 @@ mod tests {
         let mut watch = Watch::new(1000);
         watch.read(&[0; PREFACE]).unwrap();
         let (head, reset) = (frame(HEADERS, 4, b"x"), frame(RST_STREAM, 0, &[0; 4]));
-        for _ in 0..100 {
-            assert_eq!(watch.read(&head), Ok(()));
-            assert_eq!(watch.read(&reset), Ok(()));
-        }
+        watch.read(&head).unwrap();
+        watch.read_all();
+        assert_eq!(watch.read(&reset.repeat(100)), Ok(()));
         let mut both = [head, reset].concat();
-        // The next stream.
-        both[8] = 3;
-        both[18] = 3;
+        for stream in [3, 5] {
+            both[8] = stream;
+            both[18] = stream;
+            assert_eq!(watch.read(&both.repeat(RESET_UNACCEPTED)), Ok(()));
+            watch.read_all();
+        }
+        both[8] = 7;
+        both[18] = 7;
         assert_eq!(watch.read(&both.repeat(RESET_UNACCEPTED)), Ok(()));
-        both[8] = 5;
-        both[18] = 5;
-        assert_eq!(watch.read(&both.repeat(RESET_UNACCEPTED + 1)), Err(Flood));
+        let words = watch.last_words();
+        assert_eq!(watch.read(&both), Err(Flood));
+        assert_eq!(watch.last_words(), words);
     }
 
     #[tokio::test(start_paused = true)]

@@ -30,7 +30,7 @@ use super::{
 use crate::{alarm::Alarm, proxy::answer::Failure};
 
 /// A client that floods is not read for so long before it is told to leave. It would be back at once, and a new connection costs more than
-/// what it may send on one. And a proxy that has the requests of others on the connection gets their answers.
+/// what it may send on one. A proxy that has the requests of others on the connection gets the answers that are there by then.
 const TARPIT: Duration = Duration::from_secs(1);
 
 /// A client's connection.
@@ -241,7 +241,12 @@ impl AsyncRead for Io {
                 Poll::Ready(Err(_)) | Poll::Pending if has_prefix => {}
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return self.poll_clock(cx).map(Ok),
+                Poll::Pending => {
+                    if let Watch::Http2(watch) = &mut self.watch {
+                        watch.read_all();
+                    }
+                    return self.poll_clock(cx).map(Ok);
+                }
             }
         }
         self.heard(&buf.filled()[before..]);
@@ -278,7 +283,9 @@ impl AsyncWrite for Io {
             self.saying = watch.goes_before().unwrap_or_default().into();
         }
         ready!(self.poll_say(cx))?;
-        let Some((stream, _)) = &mut self.open else {
+        // h2 does not read while it cannot write.
+        let is_over = self.flood.is_some() && self.poll_clock(cx).is_ready();
+        let Some((stream, _)) = self.open.as_mut().filter(|_| !is_over) else {
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         };
         match Pin::new(stream).poll_write_vectored(cx, bufs) {
