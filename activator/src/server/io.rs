@@ -3,6 +3,7 @@
 //! - A head takes at most as long as a head may take.
 //! - A connection without requests is closed after a while.
 //! - A client that takes nothing of what is written for long, or next to nothing, is cut.
+//! - A client that floods is not read for a while, and then told to leave.
 
 use std::{
     io::{self, IoSlice},
