@@ -175,3 +175,18 @@ async fn http_2_without_tls_carries_many_requests_on_one_connection() {
     assert_eq!(thaw.cluster.made().len(), 5);
     thaw.keeps_its_promises();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_may_send_all_before_it_reads_while_the_instance_does_both() {
+    const MUCH: usize = 32 << 20;
+    let thaw = Thaw::start(Manifest::default()).await;
+    let mut raw = Raw::connect(thaw.address).await;
+    raw.write(&format!(
+        "POST /?read=all&body={MUCH} HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: {MUCH}\r\nconnection: close\r\n\r\n"
+    ))
+    .await;
+    let upload = "x".repeat(MUCH);
+    soon("the instance takes the upload", raw.write(&upload)).await;
+    soon("it has all", thaw.cluster.journal.pass("all")).await;
+    assert!(raw.rest().await.len() > MUCH);
+}

@@ -3,7 +3,7 @@
 use futures::SinkExt;
 use hyper::body::Frame;
 
-use crate::support::{Manifest, Program, Thaw, client, eventually};
+use crate::support::{HOST, Manifest, Program, Raw, Thaw, client, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_for_an_instance_that_refuses_it_goes_to_another_with_its_body() {
@@ -50,6 +50,23 @@ async fn an_answer_that_breaks_off_is_cut_and_not_ended() {
     assert!(!answer.is_whole, "{answer:?}");
     assert_eq!(thaw.get("/").await.instance(), "i2");
     eventually("only the new one is left", || thaw.cluster.pods() == ["i2"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_instance_said_before_it_broke_off_reaches_the_client() {
+    let thaw = Thaw::start(Manifest::default()).await;
+    for _ in 0..20 {
+        thaw.cluster.run_next([Program::Raw {
+            answer: "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf",
+            closes: true,
+        }]);
+        let mut raw = Raw::connect(thaw.address).await;
+        raw.write(&format!("GET / HTTP/1.1\r\nhost: {HOST}\r\n\r\n"))
+            .await;
+        let text = raw.rest().await;
+        assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
+        assert!(text.ends_with("\r\n\r\nhalf"), "{text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

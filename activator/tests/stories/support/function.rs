@@ -23,7 +23,7 @@ use futures::{SinkExt, channel::mpsc};
 use http::{HeaderMap, Request, Response, Uri};
 use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::BoxBody};
 use hyper::{
-    body::{Bytes, Frame, Incoming},
+    body::{Body as _, Bytes, Frame, Incoming},
     server::conn::http1,
     service::service_fn,
 };
@@ -108,7 +108,8 @@ impl Journal {
         });
     }
 
-    async fn pass(&self, gate: &str) {
+    /// Waits until a gate is open.
+    pub(crate) async fn pass(&self, gate: &str) {
         let mut gates = self.gates.subscribe();
         gates.wait_for(|open| open.contains(gate)).await.unwrap();
     }
@@ -297,9 +298,16 @@ impl Process {
             let answer = Response::builder().status(500).header("overlap", "yes");
             return Ok(answer.body(whole("overlap")).unwrap());
         };
-        let received = match script.has("early") {
-            true => 0,
-            false => read(body).await?,
+        let received = match (script.has("early"), script.get("read")) {
+            (true, _) => 0,
+            // The answer does not wait for it.
+            (false, Some(gate)) => {
+                let (process, gate) = (self.clone(), gate.to_owned());
+                let reading = async move { read(body).await.map(|_| process.journal.open(&gate)) };
+                tokio::spawn(reading);
+                0
+            }
+            (false, None) => read(body).await?,
         };
         if let Some(gate) = script.get("gate") {
             self.journal.pass(gate).await;
@@ -436,7 +444,10 @@ impl Script {
 
 async fn read(mut body: Incoming) -> io::Result<usize> {
     let mut length = 0;
-    while let Some(frame) = body.frame().await {
+    // hyper does not say more than this while it waits for room to write.
+    while !body.is_end_stream()
+        && let Some(frame) = body.frame().await
+    {
         let frame = frame.map_err(io::Error::other)?;
         length += frame.data_ref().map_or(0, Bytes::len);
     }
