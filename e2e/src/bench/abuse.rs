@@ -7,16 +7,14 @@ use std::{ffi::OsString, path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use rustix::{
-    process::{Pid, Signal, kill_process_group},
-    thread::{CpuSet, sched_setaffinity},
-};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     process::{Child, Command},
     time::sleep,
 };
 
 use super::{
+    process::stay_on,
     statistics::{median, quantile},
     thaw::{self, HOST, SHARED},
     wrk::{Load, Report, Wrk},
@@ -67,7 +65,7 @@ pub async fn run(settings: &Settings) -> Result<()> {
     let floods = directory.path().join("flood.py");
     std::fs::write(&floods, include_str!("flood.py"))?;
     // What is started from here on inherits it.
-    share(0..processors - 1)?;
+    stay_on(0..processors - 1)?;
     let thaw = thaw::start(&[thaw::NAME, ATTACKED], SHARED, 1, directory.path()).await?;
     let wrk = Wrk::new("")?;
     let good = Load {
@@ -100,17 +98,6 @@ pub async fn run(settings: &Settings) -> Result<()> {
     eprintln!();
     print(&alone, &attacks, &beside, &said);
     thaw.end().await
-}
-
-/// Keeps this process, and those that it starts, on these processors.
-fn share(processors: std::ops::Range<usize>) -> Result<()> {
-    let mut set = CpuSet::new();
-    processors.for_each(|processor| set.set(processor));
-    for thread in std::fs::read_dir("/proc/self/task")? {
-        let id = thread?.file_name().to_string_lossy().parse()?;
-        sched_setaffinity(Pid::from_raw(id), &set)?;
-    }
-    Ok(())
 }
 
 struct Attack {

@@ -3,6 +3,7 @@
 use std::{
     env,
     net::{Ipv4Addr, TcpListener},
+    ops::Range,
     path::PathBuf,
     process::Stdio,
     time::Duration,
@@ -10,7 +11,10 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use procfs::process::{Process, all_processes};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    process::{Pid, Signal, kill_process},
+    thread::{CpuSet, sched_setaffinity},
+};
 use tokio::{
     net::TcpStream,
     process::{Child, Command},
@@ -129,6 +133,30 @@ fn used(process: &Process) -> Result<Duration> {
 /// There is no `/proc`.
 pub fn own_cpu() -> Result<Duration> {
     used(&Process::myself()?)
+}
+
+/// Keeps this process, and those that it starts from now on, on these processors.
+///
+/// # Errors
+/// There are no such processors.
+pub fn stay_on(processors: Range<usize>) -> Result<()> {
+    let mut set = CpuSet::new();
+    processors.for_each(|processor| set.set(processor));
+    for thread in std::fs::read_dir("/proc/self/task")? {
+        let id = thread?.file_name().to_string_lossy().parse()?;
+        sched_setaffinity(Pid::from_raw(id), &set)?;
+    }
+    Ok(())
+}
+
+/// Keeps them all on one, which is busy as long as one of them is. A virtual processor that halts between two requests runs the same code
+/// several times slower when it is back: with one for each program, that is what is measured.
+///
+/// # Errors
+/// The system does not allow it.
+pub fn share_a_processor() -> Result<()> {
+    let last = std::thread::available_parallelism()?.get() - 1;
+    stay_on(last..last + 1)
 }
 
 /// A port that nobody listens on.

@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 
 use super::{
-    process::{Program, backend},
+    process::{Program, backend, share_a_processor},
     rivals::{Programs, Rival},
     statistics::{median, quantile},
     thaw::HOST,
@@ -46,6 +46,9 @@ pub struct Settings {
     proxies: Vec<Rival>,
     #[command(flatten)]
     programs: Programs,
+    /// Let the system choose a processor for each program, instead of all sharing one.
+    #[arg(long)]
+    spread: bool,
 }
 
 /// One run of one proxy.
@@ -72,9 +75,13 @@ pub async fn run(settings: &Settings) -> Result<()> {
         workers,
         proxies,
         programs,
+        spread,
     } = settings;
     ensure!(*n > 0 && !proxies.is_empty(), "nothing to measure");
     programs.check(proxies).await?;
+    if !spread {
+        share_a_processor()?;
+    }
     let (wrk, directory, backend) = (Wrk::new("")?, tempfile::tempdir()?, backend().await?);
     let mut running = vec![];
     for rival in proxies {
@@ -111,7 +118,12 @@ pub async fn run(settings: &Settings) -> Result<()> {
         program.end().await?;
     }
     println!(
-        "{n} rounds of {time}, {workers} thread(s) a proxy. CPU is the proxy's alone. Latencies in µs, added to those without a proxy."
+        "{n} rounds of {time}, {workers} thread(s) a proxy, {}. CPU is the proxy's alone. Latencies in µs, added to those without a proxy.",
+        if *spread {
+            "on all processors"
+        } else {
+            "all on one processor"
+        }
     );
     for (load, (name, ..)) in LOADS.iter().enumerate() {
         print(name, load, proxies, &samples);
