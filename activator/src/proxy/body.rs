@@ -92,6 +92,8 @@ pub(crate) struct AnswerBody {
     /// Watched, since a body whose client does not read is not polled. `None` once it has ended.
     held: Option<Watched<Ongoing>>,
     has_ended: bool,
+    /// Why it was cut, until the client hears of it.
+    broken: Option<AnswerBodyError>,
     clocks: Clocks,
     /// When the silence of the instance has lasted too long.
     silent_until: Option<Instant>,
@@ -123,6 +125,7 @@ impl AnswerBody {
         Self {
             held,
             has_ended,
+            broken: None,
             clocks,
             silent_until: None,
             is_unread: false,
@@ -149,11 +152,11 @@ impl AnswerBody {
         self.take().into_iter().for_each(Ongoing::finish);
     }
 
-    /// Ends the invocation by force.
-    fn cut(&mut self, why: AnswerBodyError) -> Poll<Option<Result<Frame<Bytes>, AnswerBodyError>>> {
-        self.has_ended = true;
+    /// Ends the invocation by force. The client hears of it at the next poll: hyper throws away what it has not flushed by then.
+    fn cut(&mut self, why: AnswerBodyError, cx: &mut Context<'_>) {
         drop(self.take());
-        Poll::Ready(Some(Err(why)))
+        self.broken = Some(why);
+        cx.waker().wake_by_ref();
     }
 
     /// The next piece, and whether it is the last.
@@ -188,6 +191,10 @@ impl Body for AnswerBody {
         if self.has_ended {
             return Poll::Ready(None);
         }
+        if let Some(why) = self.broken.take() {
+            self.has_ended = true;
+            return Poll::Ready(Some(Err(why)));
+        }
         match ready!(self.poll_held(cx)) {
             Ok((Some(frame), is_last)) => {
                 let length = frame.data_ref().map_or(0, |data| data.len() as u64);
@@ -204,7 +211,10 @@ impl Body for AnswerBody {
                 self.finish();
                 Poll::Ready(None)
             }
-            Err(why) => self.cut(why),
+            Err(why) => {
+                self.cut(why, cx);
+                Poll::Pending
+            }
         }
     }
 
