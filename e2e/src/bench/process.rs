@@ -149,16 +149,6 @@ pub fn stay_on(processors: Range<usize>) -> Result<()> {
     Ok(())
 }
 
-/// Keeps them all on one, which is busy as long as one of them is. A virtual processor that halts between two requests runs the same code
-/// several times slower when it is back: with one for each program, that is what is measured.
-///
-/// # Errors
-/// The system does not allow it.
-pub fn share_a_processor() -> Result<()> {
-    let last = std::thread::available_parallelism()?.get() - 1;
-    stay_on(last..last + 1)
-}
-
 /// A port that nobody listens on.
 ///
 /// # Errors

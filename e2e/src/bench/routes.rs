@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{
     clients::{self, Arrivals, Outcome, Target},
-    process::{backend, own_cpu, share_a_processor},
+    process::{backend, own_cpu},
     statistics::{median, quantile},
     wrk::{Load, Wrk},
 };
@@ -45,7 +45,6 @@ pub struct Settings {
 /// # Errors
 /// A request was not answered with 200.
 pub async fn run(settings: &Settings) -> Result<()> {
-    share_a_processor()?;
     let backend = backend().await?;
     let mut all = vec![];
     for count in &settings.routes {
