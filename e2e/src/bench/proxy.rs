@@ -80,7 +80,7 @@ pub async fn run(settings: &Settings) -> Result<()> {
     ensure!(*n > 0 && !proxies.is_empty(), "nothing to measure");
     programs.check(proxies).await?;
     if !spread {
-        // It is busy as long as one of them is. A virtual processor that halts between two requests runs the same code several times slower
+        // It is busy as long as one of them is. A virtual processor that halts between two requests runs the same code at half the speed
         // when it is back: with one for each program, that would be measured.
         let last = available_parallelism()?.get() - 1;
         stay_on(last..last + 1)?;
