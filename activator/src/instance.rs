@@ -21,10 +21,7 @@ use http::Response;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use crate::{
-    alarm::Alarm,
-    proxy::{body::Ongoing, upload::InstanceRequest},
-};
+use crate::proxy::{body::Ongoing, upload::InstanceRequest};
 pub use connection::{Address, Connection};
 pub(crate) use deadlines::{Deadlines, Watched};
 pub(crate) use kept::Taken;
@@ -50,8 +47,6 @@ pub struct Instance {
     pub name: String,
     address: OnceLock<Address>,
     kept: Mutex<Vec<Connection>>,
-    /// Of invocations that have ended, for the next ones: to set a timer anew costs more than to let an old one be.
-    alarms: Mutex<Vec<Alarm>>,
     /// Of answers that are under way.
     pub(crate) deadlines: Deadlines<Ongoing>,
     /// For the answer to its first invocation. Unset if it was there before this process.
@@ -87,7 +82,6 @@ impl Instance {
             name,
             address: OnceLock::new(),
             kept: Mutex::default(),
-            alarms: Mutex::default(),
             deadlines: Deadlines::default(),
             boot: OnceLock::new(),
             invocations: AtomicU64::new(0),
@@ -135,18 +129,6 @@ impl Instance {
     /// Counts an invocation out.
     pub(crate) fn leave(&self) {
         self.running.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// A timer for an invocation.
-    pub(crate) fn take_alarm(&self) -> Alarm {
-        let mut alarms = self.alarms.lock().expect("nothing panics under this lock");
-        alarms.pop().unwrap_or_default()
-    }
-
-    /// The invocation has ended.
-    pub(crate) fn keep_alarm(&self, alarm: Alarm) {
-        let mut alarms = self.alarms.lock().expect("nothing panics under this lock");
-        alarms.push(alarm);
     }
 
     /// Tries to connect; true if the instance accepts. The connection is kept for the first request.

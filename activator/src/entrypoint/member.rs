@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::Order;
 use crate::{
+    alarm::Alarm,
     engine::InstanceId,
     instance::{Address, Instance},
 };
@@ -14,6 +15,8 @@ use crate::{
 pub(super) struct Member {
     pub(super) instance: Arc<Instance>,
     pub(super) stages: Stages,
+    /// Of invocations that have ended, for the next ones: to set a timer anew costs more than to let an old one be.
+    pub(super) alarms: Vec<Alarm>,
     dial: Dial,
     /// When its thaw began.
     thawing_since: Option<Instant>,
@@ -40,6 +43,7 @@ impl Member {
         Self {
             instance: Arc::new(Instance::new(name.to_owned())),
             stages,
+            alarms: Vec::new(),
             dial: Dial::Unwanted,
             thawing_since: None,
             thaw: None,

@@ -233,7 +233,7 @@ impl Entrypoint {
             .filter(|boot| is_first && waited_for(&boot.at));
         let boot = boot.map(|boot| boot.took);
         let thaw = member.thaw.take().filter(|(_, at)| waited_for(at));
-        let alarm = instance.take_alarm();
+        let alarm = member.alarms.pop().unwrap_or_default();
         Slot {
             entrypoint: Some(self.me()),
             id,

@@ -96,8 +96,10 @@ impl Slot {
             return;
         };
         self.instance.leave();
-        self.instance.keep_alarm(std::mem::take(&mut self.alarm));
         let took = entrypoint.input(|shell, now| {
+            if let Some(member) = shell.members.get_mut(&self.id) {
+                member.alarms.push(std::mem::take(&mut self.alarm));
+            }
             let took = now - self.started;
             if self.ending == Ending::Clean {
                 shell.engine.took(took);

@@ -110,7 +110,7 @@ impl Io {
 
     /// Nothing has come, or nothing is read any more. Ready when the connection is over.
     fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some((_, place)) = &self.open else {
+        let Some((_, Place { phase, .. })) = &self.open else {
             return Poll::Ready(());
         };
         if let Some(since) = self.flood {
@@ -118,7 +118,6 @@ impl Io {
             self.give_up();
             return Poll::Ready(());
         }
-        let phase = place.phase.clone();
         if phase.is_tunnel() {
             return Poll::Pending;
         }
