@@ -45,7 +45,7 @@ pub use head::TrustedProxies;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub use head::fuzzing;
-use head::{Added, Asked};
+use head::{Added, Asked, Present};
 pub use patience::Rate;
 use running::{Answered, Running, Unanswered};
 use timing::Timing;
@@ -58,7 +58,7 @@ const DEPLOYED: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The body of an answer: Thaw's own or a function's.
-pub(crate) type Body = Either<Full<Bytes>, AnswerBody>;
+pub(crate) type Body = Either<Full<Bytes>, Box<AnswerBody>>;
 /// An answer.
 pub(crate) type Answer = Response<Body>;
 
@@ -79,6 +79,8 @@ pub struct Proxy {
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub(crate) parts: Parts,
+    /// What `parts` had when it came; nothing is added before [`Proxy::serve`].
+    present: Present,
     pub(crate) body: Incoming,
     /// To its connection, if that is one of HTTP/1.
     pub(crate) line: Option<Line>,
@@ -87,8 +89,12 @@ pub(crate) struct Arrival {
 impl From<Request<Incoming>> for Arrival {
     fn from(request: Request<Incoming>) -> Self {
         let (parts, body) = request.into_parts();
-        let line = None;
-        Self { parts, body, line }
+        Self {
+            present: Present::of(&parts.headers),
+            parts,
+            body,
+            line: None,
+        }
     }
 }
 
@@ -98,7 +104,11 @@ impl Proxy {
     /// # Cancel safety
     /// Dropping the future gives up a place in the queue. An invocation that has begun goes on to its end without a reader.
     pub(crate) async fn serve(&self, arrival: Box<Arrival>, peer: &Peer, door: Door) -> Answer {
-        let id = head::request_id(&arrival.parts.headers);
+        let id = if arrival.present.request_id {
+            head::request_id(&arrival.parts.headers)
+        } else {
+            head::new_id()
+        };
         let mut access = Access::begin(&arrival.parts, &id, peer.address);
         let mut answer = self.answer(arrival, &id, (peer, door), &mut access).await;
         if let Some(access) = access {
@@ -114,14 +124,18 @@ impl Proxy {
         (peer, door): (&Peer, Door),
         access: &mut Option<Box<Access>>,
     ) -> Answer {
-        let parts = &arrival.parts;
-        let form = Form::of(parts);
+        let (parts, present) = (&arrival.parts, arrival.present);
+        let form = if present.form {
+            Form::of(parts)
+        } else {
+            Form::default()
+        };
         let (version, nowhere) = (parts.version, Place::default());
         let refuse = |failure: &Failure, place: Place<'_>, key: Option<&Key>| {
             self.metrics.rejected(key, failure.code());
             failure.answer(place, id, form).map(Either::Left)
         };
-        let target = match head::check(parts) {
+        let target = match head::check(parts, present, peer) {
             Ok(target) if target.is_server => return answer::alive(id).map(Either::Left),
             Ok(target) => target,
             Err(failure) => return last(refuse(&failure, nowhere, None), version),
@@ -140,9 +154,14 @@ impl Proxy {
             access.goes_to(place);
         }
         let key = route.target.as_ref().ok().map(|entrypoint| &entrypoint.key);
-        let asked = Asked::of(parts);
+        let asked = if present.asked {
+            Asked::of(parts)
+        } else {
+            Asked::default()
+        };
         let added = Added {
             id,
+            present,
             prefix: &route.path,
             peer,
             asked: &asked,
@@ -263,16 +282,12 @@ fn onward(
     rate: Option<Rate>,
     route: &Route,
     entrypoint: &Entrypoint,
-    arrival: Box<Arrival>,
+    mut arrival: Box<Arrival>,
     added: &Added<'_>,
 ) -> Onward {
-    let Arrival {
-        mut parts,
-        body,
-        line,
-    } = *arrival;
+    let parts = &mut arrival.parts;
     // HTTP/1.0 knows no answer before the answer.
-    let listens = line.clone().filter(|_| parts.version == Version::HTTP_11);
+    let is_listening = parts.version == Version::HTTP_11;
     let client = parts.extensions.remove::<OnUpgrade>();
     // A client that waits to be asked for its body is asked by an instance.
     let ahead = if added.waits {
@@ -280,15 +295,19 @@ fn onward(
     } else {
         route.limits.buffer_bytes
     };
-    head::prepare(&mut parts, added);
-    if added.length.is_none() && !body.is_end_stream() {
+    head::prepare(parts, added);
+    if added.length.is_none() && !arrival.body.is_end_stream() {
         // hyper leaves the body of a GET without a length out.
         let chunked = HeaderValue::from_static("chunked");
         parts.headers.insert(TRANSFER_ENCODING, chunked);
     }
+    let Arrival {
+        parts, body, line, ..
+    } = *arrival;
     let bytes = entrypoint.meter.request_bytes();
     let (body, upload) = RequestBody::new(body, route.limits.request_bytes, rate, bytes);
     let mut request = Box::new(Request::from_parts(parts, body));
+    let listens = line.clone().filter(|_| is_listening);
     let invitation = interim::listen(&mut request, listens, added.waits);
     request.body_mut().waits_for(invitation);
     request.body_mut().came_over(line);
@@ -306,11 +325,11 @@ async fn admit(
     request: &mut InstanceRequest,
     ahead: u64,
     limit: u64,
-) -> Result<Slot, Failure> {
+) -> Result<Box<Slot>, Failure> {
     tokio::select! {
         // First, so that nothing is read ahead if a slot is free.
         biased;
-        slot = entrypoint.admit() => slot.map_err(Failure::Refused),
+        slot = entrypoint.admit() => slot.map(Box::new).map_err(Failure::Refused),
         fault = waiting::wait(request, entrypoint, ahead) => Err(Failure::of_body(fault, limit)),
     }
 }
@@ -343,8 +362,9 @@ fn pass_on(
     head.version = Version::HTTP_11;
     timing.write(&mut head.headers);
     let Some(instance) = upgrade else {
-        let body = AnswerBody::new(held, clocks, meter.response_bytes());
-        return Ok(Response::from_parts(head, Either::Right(body)));
+        let body = AnswerBody::of(held, clocks, || meter.response_bytes());
+        let body = body.map_or_else(|| Either::Left(Full::default()), Either::Right);
+        return Ok(Response::from_parts(head, body));
     };
     let (Some(client), Some(protocol)) = (client, protocol) else {
         return Err(Failure::InstanceFailed(
@@ -364,7 +384,8 @@ fn pass_on(
     Ok(Response::from_parts(head, Either::Left(Full::default())))
 }
 
-async fn again(entrypoint: &Arc<Entrypoint>, slot: Slot) -> Result<Slot, Failure> {
+async fn again(entrypoint: &Arc<Entrypoint>, slot: Box<Slot>) -> Result<Box<Slot>, Failure> {
     tracing::debug!(entrypoint = %entrypoint.key, pod = slot.instance.name, "instance refused the connection, waiting for another");
-    entrypoint.admit_again(slot).await.map_err(Failure::Refused)
+    let slot = entrypoint.admit_again(*slot).await;
+    slot.map(Box::new).map_err(Failure::Refused)
 }

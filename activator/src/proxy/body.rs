@@ -33,7 +33,8 @@ pub(crate) struct Clocks {
 #[derive(Debug)]
 pub(crate) struct Ongoing {
     pub(crate) incoming: Incoming,
-    pub(crate) slot: Slot,
+    /// In a box, since it is moved often, and so is what holds it.
+    pub(crate) slot: Box<Slot>,
     pub(crate) connection: Connection,
     pub(crate) upload: Arc<Upload>,
     /// `onDisconnect: Cancel`.
@@ -113,18 +114,24 @@ pub(crate) enum AnswerBodyError {
 }
 
 impl AnswerBody {
-    pub(crate) fn new(held: Ongoing, clocks: Clocks, bytes: Counter) -> Self {
-        let has_ended = held.incoming.is_end_stream();
-        let held = if has_ended {
+    /// `None` if the answer has no body: then the invocation has ended, and is finished here.
+    pub(crate) fn of(
+        held: Ongoing,
+        clocks: Clocks,
+        bytes: impl FnOnce() -> Counter,
+    ) -> Option<Box<Self>> {
+        if held.incoming.is_end_stream() {
             held.finish();
-            None
-        } else {
-            let instance = held.slot.instance.clone();
-            Some(instance.deadlines.watch(held, clocks.deadline))
-        };
+            return None;
+        }
+        Some(Box::new(Self::begin(held, clocks, bytes())))
+    }
+
+    fn begin(held: Ongoing, clocks: Clocks, bytes: Counter) -> Self {
+        let instance = held.slot.instance.clone();
         Self {
-            held,
-            has_ended,
+            held: Some(instance.deadlines.watch(held, clocks.deadline)),
+            has_ended: false,
             broken: None,
             clocks,
             silent_until: None,
@@ -135,8 +142,7 @@ impl AnswerBody {
     }
 
     /// A line of the access log to be written at the end.
-    pub(super) fn log(&mut self, mut access: Box<Access>) {
-        access.is_whole = self.has_ended;
+    pub(super) fn log(&mut self, access: Box<Access>) {
         self.access = Some(access);
     }
 
@@ -235,7 +241,7 @@ impl Drop for AnswerBody {
             && let Some(held) = self.take()
             && !held.is_cut_with_client
         {
-            let mut rest = Self::new(held, self.clocks, self.bytes.clone());
+            let mut rest = Self::begin(held, self.clocks, self.bytes.clone());
             rest.is_unread = true;
             tokio::spawn(rest.discard());
         }

@@ -31,7 +31,7 @@ pub(crate) enum Form {
 
 impl Form {
     /// The form for a request.
-    pub(super) fn of(parts: &Parts) -> Self {
+    pub(crate) fn of(parts: &Parts) -> Self {
         if is_grpc(&parts.headers) {
             Self::Grpc
         } else if parts.method == Method::GET && wants_page(&parts.headers) {

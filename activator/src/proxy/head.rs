@@ -11,6 +11,7 @@ mod hops;
 mod host;
 mod loops;
 pub(crate) mod path;
+mod present;
 
 use std::borrow::Cow;
 
@@ -25,6 +26,7 @@ use super::answer::Failure;
 pub(crate) use forwarded::Peer;
 pub use forwarded::TrustedProxies;
 pub(crate) use hops::{Asked, agree};
+pub(crate) use present::Present;
 
 /// Kept if the client sent it, else made.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -66,11 +68,15 @@ pub(crate) struct Target<'a> {
     pub(crate) is_server: bool,
 }
 
-/// Checks a head.
+/// Checks a head. `present` says which fields it has; the others are not looked for.
 ///
 /// # Errors
 /// What is wrong, for the client.
-pub(crate) fn check(parts: &Parts) -> Result<Target<'_>, Failure> {
+pub(crate) fn check<'a>(
+    parts: &'a Parts,
+    present: Present,
+    peer: &'a Peer,
+) -> Result<Target<'a>, Failure> {
     let bad = Failure::BadRequest;
     if parts.method == Method::CONNECT || parts.method == Method::TRACE {
         return Err(bad("the methods CONNECT and TRACE are not served"));
@@ -89,12 +95,16 @@ pub(crate) fn check(parts: &Parts) -> Result<Target<'_>, Failure> {
     if !is_server {
         path::check(parts.uri.path()).map_err(bad)?;
     }
-    let host = host::of(parts).map_err(bad)?;
-    let length = framing::length(parts).map_err(bad)?;
+    let host = host::of(parts, peer).map_err(bad)?;
+    let length = if present.length {
+        framing::length(parts).map_err(bad)?
+    } else {
+        None
+    };
     framing::edges(parts).map_err(bad)?;
     framing::once(&parts.headers).map_err(bad)?;
-    let waits = framing::expectation(&parts.headers)?;
-    if loops::is_loop(&parts.headers) {
+    let waits = present.expect && framing::expectation(&parts.headers)?;
+    if present.cdn_loop && loops::is_loop(&parts.headers) {
         return Err(Failure::LoopDetected);
     }
     Ok(Target {
@@ -115,17 +125,22 @@ pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
     });
     // A copy: the id is kept to the end, and would keep the whole buffer that the head was read into.
     let sent = sent.and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok());
-    sent.unwrap_or_else(|| {
-        let mut text = uuid::Uuid::encode_buffer();
-        let text = uuid::Uuid::new_v4().hyphenated().encode_lower(&mut text);
-        HeaderValue::from_str(text).expect("a UUID is ASCII")
-    })
+    sent.unwrap_or_else(new_id)
+}
+
+/// The id of a request that came without.
+pub(crate) fn new_id() -> HeaderValue {
+    let mut text = uuid::Uuid::encode_buffer();
+    let text = uuid::Uuid::new_v4().hyphenated().encode_lower(&mut text);
+    HeaderValue::from_str(text).expect("a UUID is ASCII")
 }
 
 /// What Thaw adds to a request, and what it knows of it.
 #[derive(Debug)]
 pub(crate) struct Added<'a> {
     pub(crate) id: &'a HeaderValue,
+    /// What the head had before.
+    pub(crate) present: Present,
     /// Path of the entrypoint.
     pub(crate) prefix: &'a str,
     pub(crate) peer: &'a Peer,
@@ -144,7 +159,7 @@ pub(crate) fn prepare(parts: &mut Parts, added: &Added<'_>) {
     hops::strip(headers, |name| {
         is_misleading(name) || forwarded::is_forged(name, added.peer)
     });
-    if headers.contains_key(TRAILER) {
+    if added.present.trailer {
         strip_trailers(headers, added.length);
     }
     if let Some(authority) = parts.uri.authority()
@@ -153,7 +168,7 @@ pub(crate) fn prepare(parts: &mut Parts, added: &Added<'_>) {
         headers.insert(HOST, host);
     }
     if let Some(host) = headers.get(HOST).cloned() {
-        forwarded::write(headers, &host, added.peer);
+        forwarded::write(headers, &host, added.peer, added.present.forwarded);
     }
     loops::mark(headers);
     headers.insert(REQUEST_ID, added.id.clone());

@@ -41,7 +41,7 @@ pub(super) struct Answered {
 /// An invocation that has begun and has no answer yet. Dropped, it goes on without a reader: the instance is busy until it has ended.
 pub(super) struct Running {
     exchange: Option<BoxFuture<'static, Exchange>>,
-    slot: Option<Slot>,
+    slot: Option<Box<Slot>>,
     upload: Arc<Upload>,
     clocks: Clocks,
     request_bytes: u64,
@@ -52,7 +52,7 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn start(
-        slot: Slot,
+        slot: Box<Slot>,
         request: Box<InstanceRequest>,
         upload: Arc<Upload>,
         route: &Route,
@@ -83,7 +83,7 @@ impl Running {
             // An answer that is there is passed on, however late.
             biased;
             outcome = exchange => outcome,
-            failure = run_out(&self.upload, self.clocks, &mut slot.alarm) => return Err(self.cut(failure)),
+            clock = run_out(&self.upload, self.clocks, &mut slot.alarm) => return Err(self.cut(clock.into())),
         };
         self.exchange = None;
         match outcome {
@@ -148,7 +148,7 @@ impl Running {
     }
 
     /// The slot of an invocation that did not reach its instance.
-    pub(super) fn into_slot(mut self) -> Slot {
+    pub(super) fn into_slot(mut self) -> Box<Slot> {
         self.slot
             .take()
             .expect("an unreached invocation keeps its slot")
@@ -157,8 +157,10 @@ impl Running {
     /// Reads an answer that nobody waits for.
     async fn finish_unread(mut self) {
         if let Ok(answered) = self.head().await {
-            let body = AnswerBody::new(answered.held, answered.clocks, Default::default());
-            body.discard().await;
+            let body = AnswerBody::of(answered.held, answered.clocks, Default::default);
+            if let Some(body) = body {
+                (*body).discard().await;
+            }
         }
         // Otherwise the slot goes unfinished: the instance is not used again.
     }
@@ -179,35 +181,53 @@ impl Drop for Running {
     }
 }
 
-/// Waits until a clock has run out before the answer has begun.
-async fn run_out(upload: &Upload, clocks: Clocks, alarm: &mut Alarm) -> Failure {
-    let deadline = (clocks.deadline, Failure::DurationExceeded);
+/// Which clock ran out before the answer began.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RanOut {
+    Idle,
+    FirstByte,
+    Duration,
+}
+
+impl From<RanOut> for Failure {
+    fn from(clock: RanOut) -> Self {
+        match clock {
+            RanOut::Idle => Self::IdleTimeout,
+            RanOut::FirstByte => Self::FirstByteTimeout,
+            RanOut::Duration => Self::DurationExceeded,
+        }
+    }
+}
+
+/// Waits until one of them has run out.
+async fn run_out(upload: &Upload, clocks: Clocks, alarm: &mut Alarm) -> RanOut {
+    let deadline = (clocks.deadline, RanOut::Duration);
     while !upload.has_ended() {
         let silent = clocks.idle.map(|idle| upload.progress() + idle);
-        let (at, failure) = sooner((silent, Failure::IdleTimeout), deadline.clone());
+        let (at, clock) = sooner((silent, RanOut::Idle), deadline);
         tokio::select! {
             () = upload.ended() => {}
             // A piece that came in between starts the clock of silence again.
-            () = alarm.until(at) => if failure != Failure::IdleTimeout || silent_for(upload, clocks.idle) {
-                return failure;
+            () = alarm.until(at) => if clock != RanOut::Idle || silent_for(upload, clocks.idle) {
+                return clock;
             },
         }
     }
     let first_byte = clocks
         .first_byte
         .map(|first_byte| upload.progress() + first_byte);
-    let (at, failure) = sooner((first_byte, Failure::FirstByteTimeout), deadline);
+    let (at, clock) = sooner((first_byte, RanOut::FirstByte), deadline);
     alarm.until(at).await;
-    failure
+    clock
 }
 
 fn silent_for(upload: &Upload, idle: Option<Duration>) -> bool {
     idle.is_some_and(|idle| upload.progress().elapsed() >= idle)
 }
 
-type Clock = (Option<Instant>, Failure);
+type Limit = (Option<Instant>, RanOut);
 
-fn sooner(one: Clock, other: Clock) -> Clock {
+fn sooner(one: Limit, other: Limit) -> Limit {
     let is_other = other
         .0
         .is_some_and(|at| one.0.is_none_or(|first| at < first));

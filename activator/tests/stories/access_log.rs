@@ -62,6 +62,13 @@ async fn a_request_is_logged_when_its_answer_has_ended() {
     );
     assert_eq!(line["request_id"], answer.header("x-request-id"));
 
+    assert_eq!(thaw.get("/empty?status=204").await.status, 204);
+    let line = log.lines("/empty").remove(0);
+    assert_eq!(
+        (&line["status"], &line["boot"], &line["is_whole"]),
+        (&204.into(), &"hot".into(), &true.into())
+    );
+
     let mut request = client::get("/nobody");
     request
         .headers_mut()

@@ -1,6 +1,6 @@
 //! Who sent a request: `Forwarded` (RFC 7239) and `X-Forwarded-{For,Proto,Host}`, and whose word counts for them.
 
-use std::{borrow::Cow, net::IpAddr, str::FromStr};
+use std::{borrow::Cow, net::IpAddr, str::FromStr, sync::OnceLock};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::FORWARDED};
 use ipnet::IpNet;
@@ -10,6 +10,9 @@ use super::{append_list, host};
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// A name with a dot at its end, a colon and a port.
+const HOST_BYTES: usize = 253 + 1 + 1 + 5;
 
 /// What else programs believe about the client or the path, and only a proxy may say. `x-forwarded-*` as a whole belongs to them.
 const BELIEVED: [&str; 12] = [
@@ -73,11 +76,23 @@ impl FromStr for TrustedProxies {
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     pub(crate) address: IpAddr,
-    is_trusted: bool,
+    pub(super) is_trusted: bool,
     /// In `X-Forwarded-For`.
     text: HeaderValue,
     /// In `Forwarded`.
     node: String,
+    /// The host that the first request named, if it is one: those that follow name it too, next to always.
+    first_host: OnceLock<Option<KnownHost>>,
+}
+
+/// A host, and what is made of it for every request that names it.
+#[derive(Clone, Debug)]
+pub(super) struct KnownHost {
+    text: String,
+    /// As routes know it.
+    pub(super) host: String,
+    /// `Forwarded`, if nobody else has said anything.
+    forwarded: HeaderValue,
 }
 
 impl Peer {
@@ -88,6 +103,29 @@ impl Peer {
             is_trusted,
             text,
             node: node(Some(address)),
+            first_host: OnceLock::new(),
+        }
+    }
+
+    /// What is known of a host. The first call decides which one that is; there is nothing to know of another.
+    pub(super) fn known_host(&self, text: &str) -> Option<&KnownHost> {
+        let first = self.first_host.get_or_init(|| {
+            // A client may write a port with zeros before it, and have them kept as long as its connection.
+            let host = host::parse(text).filter(|_| text.len() <= HOST_BYTES)?;
+            Some(KnownHost {
+                text: text.to_owned(),
+                host: host.into_owned(),
+                forwarded: HeaderValue::try_from(element(&self.node, "http", text)).ok()?,
+            })
+        });
+        first.as_ref().filter(|known| known.text == text)
+    }
+
+    /// `Forwarded` for a request about which nobody else has said anything.
+    fn forwarded(&self, host: &str) -> Option<HeaderValue> {
+        match self.known_host(host) {
+            Some(known) => Some(known.forwarded.clone()),
+            None => HeaderValue::try_from(element(&self.node, "http", host)).ok(),
         }
     }
 }
@@ -102,8 +140,17 @@ pub(super) fn is_forged(name: &HeaderName, peer: &Peer) -> bool {
     !peer.is_trusted && (*name == FORWARDED || is_believed(name.as_str()))
 }
 
-/// Says where the request came from, after what trusted proxies said.
-pub(super) fn write(headers: &mut HeaderMap, host: &HeaderValue, peer: &Peer) {
+/// Says where the request came from, after what trusted proxies said. `is_said`: there were such fields, whether they are stripped or not.
+pub(super) fn write(headers: &mut HeaderMap, host: &HeaderValue, peer: &Peer, is_said: bool) {
+    if !is_said {
+        headers.insert(PROTO, HeaderValue::from_static("http"));
+        if let Some(list) = peer.forwarded(host.to_str().unwrap_or_default()) {
+            headers.insert(FORWARDED, list);
+        }
+        headers.insert(HOST, host.clone());
+        headers.insert(FOR, peer.text.clone());
+        return;
+    }
     let proto = proto(headers);
     headers.insert(PROTO, HeaderValue::from_static(proto));
     let said = headers.get(HOST).filter(|said| {
@@ -140,11 +187,15 @@ fn chain(headers: &HeaderMap, peer: &Peer, (proto, host): (&str, &HeaderValue)) 
     let before = texts.flat_map(|text| text.split(','));
     let before = before.map(|said| Cow::Owned(node(said.trim().parse().ok())));
     let mut nodes = before.chain([Cow::Borrowed(&*peer.node)]);
-    let first = nodes.next().unwrap_or_default();
     let host = host.to_str().unwrap_or_default();
-    let quote = if host.contains([':', '[']) { "\"" } else { "" };
-    let first = [&first, ";host=", quote, host, quote, ";proto=", proto].concat();
+    let first = element(&nodes.next().unwrap_or_default(), proto, host);
     nodes.fold(first, |list, next| list + ", " + &next)
+}
+
+/// A `forwarded-element` about the last hop.
+fn element(node: &str, proto: &str, host: &str) -> String {
+    let quote = if host.contains([':', '[']) { "\"" } else { "" };
+    [node, ";host=", quote, host, quote, ";proto=", proto].concat()
 }
 
 /// Who is meant, as a `forwarded-element` says it (RFC 7239 §6).

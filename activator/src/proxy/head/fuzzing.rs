@@ -10,7 +10,10 @@ use http::{Request, header::FORWARDED};
 use percent_encoding::percent_decode;
 
 use super::*;
-use crate::routes::{Host, Route};
+use crate::{
+    proxy::form::Form,
+    routes::{Host, Route},
+};
 
 /// The routes of the function that answers; one of them is exact, and one has what looks like a parameter.
 const PATHS: [(&str, PathMatch); 6] = [
@@ -22,12 +25,32 @@ const PATHS: [(&str, PathMatch); 6] = [
     ("/c;d", PathMatch::Prefix),
 ];
 
+/// A head that may have all that Thaw asks for.
+const EVERYTHING: Present = Present {
+    form: true,
+    asked: true,
+    request_id: true,
+    length: true,
+    expect: true,
+    cdn_loop: true,
+    trailer: true,
+    forwarded: true,
+};
+
 /// What is forwarded of a request is well formed itself, is matched as the request was, and has nothing that concerns another connection.
 pub fn request(input: &[u8]) {
     let Some(mut parts) = head(input) else {
         return;
     };
-    let Ok(target) = check(&parts) else {
+    let peer = peer(true);
+    let present = Present::of(&parts.headers);
+    assert!(present.asked || Asked::of(&parts) == Asked::default());
+    assert!(present.form || Form::of(&parts) == Form::default());
+    assert!(present.request_id || !parts.headers.contains_key(REQUEST_ID));
+    let target = check(&parts, present, &peer);
+    let stranger = stranger(true);
+    assert_eq!(target, check(&parts, EVERYTHING, &stranger));
+    let Ok(target) = target else {
         return;
     };
     let (host, length) = (target.host.clone().into_owned(), target.length);
@@ -36,7 +59,7 @@ pub fn request(input: &[u8]) {
     }
     let path = parts.uri.path().to_owned();
     let asked = Asked::of(&parts);
-    pass_on(&mut parts, &asked, length, true);
+    prepare_twice(&mut parts, &asked, length, &peer);
 
     assert_eq!(parts.uri.path(), path, "the path is another");
     let written = parts.uri.to_string();
@@ -69,14 +92,14 @@ pub fn request(input: &[u8]) {
             "{name}"
         );
     }
-    let again = match check(&parts) {
+    let again = match check(&parts, Present::of(&parts.headers), &peer) {
         Err(Failure::LoopDetected) => return,
         again => again.expect("what is passed on is well formed"),
     };
     assert_eq!((&*again.host, again.length), (&*host, length));
     let (before, asked) = (parts.headers.clone(), Asked::of(&parts));
     // A second activator changes only what says that there is one.
-    pass_on(&mut parts, &asked, length, true);
+    prepare_twice(&mut parts, &asked, length, &peer);
     for name in before.keys() {
         let changes = [FORWARDED.as_str(), "x-forwarded-for", "cdn-loop"].contains(&name.as_str());
         let values =
@@ -128,7 +151,8 @@ pub fn forwarded(input: &[u8]) {
     let Some(parts) = head(input) else {
         return;
     };
-    if check(&parts).is_err() {
+    let (peer, trusted_peer) = (peer(false), peer(true));
+    if check(&parts, Present::of(&parts.headers), &peer).is_err() {
         return;
     }
     let [mut forged, mut plain, mut trusted] = [parts.clone(), parts.clone(), parts];
@@ -142,8 +166,8 @@ pub fn forwarded(input: &[u8]) {
     for name in said {
         plain.headers.remove(name);
     }
-    pass_on(&mut forged, &Asked::default(), None, false);
-    pass_on(&mut plain, &Asked::default(), None, false);
+    prepare_twice(&mut forged, &Asked::default(), None, &peer);
+    prepare_twice(&mut plain, &Asked::default(), None, &peer);
     assert_eq!(forged.headers, plain.headers);
     for name in forged
         .headers
@@ -157,7 +181,7 @@ pub fn forwarded(input: &[u8]) {
         );
     }
 
-    pass_on(&mut trusted, &Asked::default(), None, true);
+    prepare_twice(&mut trusted, &Asked::default(), None, &trusted_peer);
     for headers in [&forged.headers, &trusted.headers] {
         let proto = headers["x-forwarded-proto"].as_bytes();
         assert!(matches!(proto, b"http" | b"https"));
@@ -198,18 +222,37 @@ fn head(input: &[u8]) -> Option<Parts> {
     Some(request.body(()).ok()?.into_parts().0)
 }
 
-fn pass_on(parts: &mut Parts, asked: &Asked, length: Option<u64>, is_trusted: bool) {
-    let address = "10.0.0.9".parse().expect("an address");
-    let peer = Peer::new(address, is_trusted);
+fn peer(is_trusted: bool) -> Peer {
+    Peer::new("10.0.0.9".parse().expect("an address"), is_trusted)
+}
+
+/// One whose first request named another host.
+fn stranger(is_trusted: bool) -> Peer {
+    let stranger = peer(is_trusted);
+    assert!(stranger.known_host("other.test").is_some());
+    stranger
+}
+
+/// Prepares a head with and without what is known of it: that spares work, and changes nothing.
+fn prepare_twice(parts: &mut Parts, asked: &Asked, length: Option<u64>, peer: &Peer) {
     let added = Added {
         id: &HeaderValue::from_static("r"),
+        present: Present::of(&parts.headers),
         prefix: "/a",
-        peer: &peer,
+        peer,
         asked,
         length,
         waits: false,
     };
+    let mut same = parts.clone();
     prepare(parts, &added);
+    let added = Added {
+        present: EVERYTHING,
+        peer: &stranger(peer.is_trusted),
+        ..added
+    };
+    prepare(&mut same, &added);
+    assert_eq!((&parts.headers, &parts.uri), (&same.headers, &same.uri));
 }
 
 fn function() -> Host {

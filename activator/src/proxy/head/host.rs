@@ -5,11 +5,13 @@ use std::{borrow::Cow, net::Ipv6Addr};
 use crds::hosts::normal;
 use http::{header::HOST, request::Parts};
 
+use super::Peer;
+
 /// The host of a request as routes know it: in lower case, without port, trailing dot and brackets.
 ///
 /// # Errors
 /// What is wrong, for the client.
-pub(crate) fn of(parts: &Parts) -> Result<Cow<'_, str>, &'static str> {
+pub(crate) fn of<'a>(parts: &'a Parts, peer: &'a Peer) -> Result<Cow<'a, str>, &'static str> {
     let mut hosts = parts.headers.get_all(HOST).iter();
     let header = hosts.next();
     if hosts.next().is_some() {
@@ -28,7 +30,11 @@ pub(crate) fn of(parts: &Parts) -> Result<Cow<'_, str>, &'static str> {
         (Some(host), _) | (None, Some(host)) => host,
         (None, None) => return Err("there is no Host header"),
     };
-    parse(host).ok_or("the Host header is malformed")
+    let known = peer.known_host(host);
+    let known = known.map(|known| Cow::Borrowed(&*known.host));
+    known
+        .or_else(|| parse(host))
+        .ok_or("the Host header is malformed")
 }
 
 /// Reads `uri-host [":" port]` (RFC 9110 §7.2), a name as the operator spells it too. `None` if it is anything else.

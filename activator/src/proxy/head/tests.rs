@@ -10,13 +10,21 @@ fn parts(uri: &str, headers: &[(&str, &str)]) -> Parts {
     request.body(()).unwrap().into_parts().0
 }
 
+fn peer() -> Peer {
+    Peer::new("10.0.0.9".parse().unwrap(), false)
+}
+
+fn checked<'a>(parts: &'a Parts, peer: &'a Peer) -> Result<Target<'a>, Failure> {
+    check(parts, Present::of(&parts.headers), peer)
+}
+
 /// As the proxy does it, for a peer that nobody trusts.
 fn prepared(parts: &mut Parts, id: &HeaderValue, prefix: &str) {
-    let length = check(parts).unwrap().length;
-    let address = "10.0.0.9".parse().unwrap();
-    let peer = Peer::new(address, false);
+    let peer = peer();
+    let length = checked(parts, &peer).unwrap().length;
     let added = Added {
         id,
+        present: Present::of(&parts.headers),
         prefix,
         peer: &peer,
         asked: &Asked::of(parts),
@@ -61,11 +69,14 @@ fn what_could_be_read_in_two_ways_is_refused() {
         ("/", &[host, ("content-length", "+3")]),
     ];
     for (uri, headers) in refused {
-        assert!(check(&parts(uri, headers)).is_err(), "{uri} {headers:?}");
+        assert!(
+            checked(&parts(uri, headers), &peer()).is_err(),
+            "{uri} {headers:?}"
+        );
     }
     let mut connect = parts("/", &[host]);
     connect.method = Method::TRACE;
-    assert!(check(&connect).is_err());
+    assert!(checked(&connect, &peer()).is_err());
 }
 
 #[test]
@@ -206,14 +217,15 @@ fn connection_takes_nothing_away_that_makes_another_request() {
 #[test]
 fn what_is_asked_of_the_server_is_not_for_a_function() {
     let mut request = parts("*", &[("host", "a")]);
-    assert!(check(&request).is_err());
+    assert!(checked(&request, &peer()).is_err());
     request.method = Method::OPTIONS;
-    assert!(check(&request).unwrap().is_server);
+    assert!(checked(&request, &peer()).unwrap().is_server);
 }
 
 #[test]
 fn an_expectation_is_100_continue_or_refused() {
-    let expects = |value| check(&parts("/", &[("host", "a"), ("expect", value)])).map(|_| ());
+    let expects =
+        |value| checked(&parts("/", &[("host", "a"), ("expect", value)]), &peer()).map(|_| ());
     assert_eq!(expects("100-Continue"), Ok(()));
     for other in ["200-ok", "100-continue, x", ""] {
         assert_eq!(expects(other), Err(Failure::ExpectationFailed), "{other}");

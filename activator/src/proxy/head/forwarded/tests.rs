@@ -6,8 +6,10 @@ fn written(sent: &[(&'static str, &str)], is_trusted: bool) -> HeaderMap {
         headers.append(*name, value.parse().unwrap());
     }
     let peer = Peer::new("10.0.0.9".parse().unwrap(), is_trusted);
+    let is_said = super::super::Present::of(&headers).forwarded;
     super::super::hops::strip(&mut headers, |name| is_forged(name, &peer));
-    write(&mut headers, &HeaderValue::from_static("shop.test"), &peer);
+    let host = HeaderValue::from_static("shop.test");
+    write(&mut headers, &host, &peer, is_said);
     headers
 }
 
@@ -110,4 +112,21 @@ fn networks_are_read_from_a_list() {
             .unwrap_err()
             .contains("10.0.0.0/8")
     );
+}
+
+#[test]
+fn each_host_that_a_connection_names_is_said_as_it_is() {
+    let peer = Peer::new("10.0.0.9".parse().unwrap(), false);
+    for (host, said) in [
+        ("shop.test", "shop.test"),
+        ("Shop.test:80", "\"Shop.test:80\""),
+        ("[::1]", "\"[::1]\""),
+        ("shop.test", "shop.test"),
+    ] {
+        let mut headers = HeaderMap::new();
+        write(&mut headers, &HeaderValue::from_static(host), &peer, false);
+        assert_eq!(headers["x-forwarded-host"], host);
+        let forwarded = format!("for=10.0.0.9;host={said};proto=http");
+        assert_eq!(headers["forwarded"], *forwarded);
+    }
 }
