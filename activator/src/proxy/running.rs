@@ -199,7 +199,7 @@ impl From<RanOut> for Failure {
     }
 }
 
-/// Waits until one of them has run out.
+/// Waits until a clock has run out before the answer has begun.
 async fn run_out(upload: &Upload, clocks: Clocks, alarm: &mut Alarm) -> RanOut {
     let deadline = (clocks.deadline, RanOut::Duration);
     while !upload.has_ended() {

@@ -130,3 +130,11 @@ fn each_host_that_a_connection_names_is_said_as_it_is() {
         assert_eq!(headers["forwarded"], *forwarded);
     }
 }
+
+#[test]
+fn a_host_that_a_client_made_long_is_read_and_not_kept() {
+    let peer = Peer::new("10.0.0.9".parse().unwrap(), false);
+    let long = format!("shop.test:{}80", "0".repeat(1000));
+    assert!(host::parse(&long).is_some());
+    assert!(peer.known_host(&long).is_none());
+}
